@@ -1,0 +1,181 @@
+"""The sealed part of an envelope, in the clear: events, and the chain heads their author had seen. Then padding.
+
+Padding is PADMÉ (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs", 2019)
+with a floor: at most 12 % more bytes, and the length gives away only its magnitude. Layout in `docs/format.md`.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from driftlog._core.clock import Hlc, hlc_ms
+from driftlog._core.event import Record
+from driftlog._core.ids import HASH_BYTES, KEY_BYTES, BatchSeq, DeviceKey, EnvelopeHash
+from driftlog._core.limits import (
+    ENVELOPE_BYTES_MAX,
+    ENVELOPE_EVENTS_MAX,
+    ENVELOPE_HEADS_MAX,
+    EVENT_NAME_BYTES_MAX,
+    EVENT_PAYLOAD_BYTES_MAX,
+    EVENT_VERSION_MAX,
+    HLC_MAX,
+)
+from driftlog._core.values import OutsideDomain, check_payload
+from driftlog._core.version_vector import Head
+from driftlog._core.wire import Malformed, Reader, unzigzag, write_sized, write_uint, zigzag
+
+BODY_VERSION = 1
+PADDED_BYTES_MIN = 256
+_LENGTH_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What an envelope says: events with increasing stamps, and the heads its author learnt since its last envelope."""
+
+    records: tuple[Record, ...]
+    heads: tuple[tuple[DeviceKey, Head], ...] = ()
+
+
+def padded_size(size: int) -> int:
+    """Give the PADMÉ size for a content of `size` bytes, at least `PADDED_BYTES_MIN`."""
+    if size <= PADDED_BYTES_MIN:
+        return PADDED_BYTES_MIN
+    exponent = size.bit_length() - 1
+    kept_bits = exponent.bit_length()
+    mask = (1 << (exponent - kept_bits)) - 1
+    return (size + mask) & ~mask
+
+
+def encode_batch(batch: Batch) -> bytes:
+    """Give the padded plaintext of an envelope. The caller keeps to the limits; `split_records` helps."""
+    assert 1 <= len(batch.records) <= ENVELOPE_EVENTS_MAX
+    out = bytearray(_LENGTH_BYTES)
+    out.append(BODY_VERSION)
+    write_uint(out, len(batch.heads))
+    for device, head in batch.heads:
+        out += device
+        write_uint(out, head.batch_seq)
+        out += head.hash
+    type_index: dict[tuple[str, int], int] = {}
+    for record in batch.records:
+        type_index.setdefault((record.name, record.version), len(type_index))
+    write_uint(out, len(type_index))
+    for name, version in type_index:
+        write_sized(out, name.encode())
+        write_uint(out, version)
+    write_uint(out, len(batch.records))
+    last = 0
+    for record in batch.records:
+        assert record.hlc > last, "stamps of one device increase"
+        write_uint(out, record.hlc - last)
+        last = record.hlc
+        write_uint(out, zigzag(record.wall_ms - hlc_ms(last)))
+        write_uint(out, type_index[record.name, record.version])
+        write_sized(out, record.payload)
+    out[:_LENGTH_BYTES] = (len(out) - _LENGTH_BYTES).to_bytes(_LENGTH_BYTES, "big")
+    return bytes(out).ljust(padded_size(len(out)), b"\0")
+
+
+def decode_batch(plain: bytes) -> Batch:
+    """Read a padded plaintext, or raise `Malformed`: it must be exactly what `encode_batch` gives for its content."""
+    if not PADDED_BYTES_MIN <= len(plain) <= ENVELOPE_BYTES_MAX:
+        raise Malformed(f"a batch of {len(plain)} bytes")
+    length = int.from_bytes(plain[:_LENGTH_BYTES], "big")
+    end = _LENGTH_BYTES + length
+    if end > len(plain) or padded_size(end) != len(plain) or plain.count(0, end) != len(plain) - end:
+        raise Malformed("the padding is not canonical")
+    reader = Reader(plain[_LENGTH_BYTES:end])
+    version = reader.uint("batch version")
+    if version != BODY_VERSION:
+        raise Malformed(f"batch version {version}, this Driftlog reads {BODY_VERSION}; update it")
+    heads = _decode_heads(reader)
+    types = _decode_types(reader)
+    records = _decode_records(reader, types)
+    reader.end()
+    return Batch(records, heads)
+
+
+def _decode_heads(reader: Reader) -> tuple[tuple[DeviceKey, Head], ...]:
+    heads = []
+    for _ in range(reader.uint("heads", ENVELOPE_HEADS_MAX)):
+        device = DeviceKey(reader.take(KEY_BYTES, "head's device"))
+        seq = BatchSeq(reader.uint("head's number"))
+        heads.append((device, Head(seq, EnvelopeHash(reader.take(HASH_BYTES, "head's hash")))))
+    if any(a >= b for a, b in pairwise(heads)):
+        raise Malformed("heads are not in order")
+    return tuple(heads)
+
+
+def _decode_types(reader: Reader) -> list[tuple[str, int]]:
+    types = []
+    for _ in range(reader.uint("event types", ENVELOPE_EVENTS_MAX)):
+        try:
+            name = reader.sized("event name", EVENT_NAME_BYTES_MAX).decode()
+        except UnicodeDecodeError:
+            raise Malformed("an event name is not UTF-8") from None
+        if not name.isprintable() or not name:
+            raise Malformed("an event name is not printable text")
+        version = reader.uint("event version", EVENT_VERSION_MAX)
+        if version == 0:
+            raise Malformed(f"event {name} has version 0")
+        types.append((name, version))
+    if len(set(types)) != len(types):
+        raise Malformed("an event type is listed twice")
+    return types
+
+
+def _decode_records(reader: Reader, types: list[tuple[str, int]]) -> tuple[Record, ...]:
+    count = reader.uint("events", ENVELOPE_EVENTS_MAX)
+    if count == 0:
+        raise Malformed("a batch without events")
+    records = []
+    last = 0
+    types_seen = 0
+    uint = reader.uint
+    for _ in range(count):
+        step = uint("stamp", HLC_MAX - last)
+        if step == 0:
+            raise Malformed("stamps do not increase")
+        last += step
+        wall_ms = hlc_ms(last) + unzigzag(uint("wall time"))
+        if not -HLC_MAX <= wall_ms <= HLC_MAX:
+            raise Malformed("wall time is outside 64 bits")
+        index = uint("type index", min(types_seen, len(types) - 1) if types else 0)
+        if index >= len(types):
+            raise Malformed("a batch without event types")
+        types_seen = max(types_seen, index + 1)
+        payload = reader.sized("payload", EVENT_PAYLOAD_BYTES_MAX)
+        try:
+            # Floats are the app's choice; a device that forwards an event of an unknown type cannot know it.
+            check_payload(payload, is_float_allowed=True)
+        except OutsideDomain as error:
+            raise Malformed(str(error)) from error
+        name, version = types[index]
+        records.append(Record(Hlc(last), wall_ms, name, version, payload))
+    if types_seen != len(types):
+        raise Malformed("an event type is listed but not used")
+    return tuple(records)
+
+
+RECORD_OVERHEAD_BYTES = 10 + 10 + 2 + 3 + EVENT_NAME_BYTES_MAX + 5
+"""The most that one record adds to a batch beside its payload: two stamps, index, length, and a type of its own."""
+
+BATCH_BYTES_GOAL = 512 << 10
+"""Envelopes are filled up to here: half the limit, so that padding and heads never carry one over it."""
+
+
+def split_records(records: list[Record]) -> list[tuple[Record, ...]]:
+    """Cut a device's unsealed events into runs that each fit one envelope, in order."""
+    runs: list[tuple[Record, ...]] = []
+    run: list[Record] = []
+    size = 0
+    for record in records:
+        cost = len(record.payload) + RECORD_OVERHEAD_BYTES
+        if run and (len(run) == ENVELOPE_EVENTS_MAX or size + cost > BATCH_BYTES_GOAL):
+            runs.append(tuple(run))
+            run, size = [], 0
+        run.append(record)
+        size += cost
+    if run:
+        runs.append(tuple(run))
+    return runs

@@ -1,0 +1,122 @@
+"""Events: what an app declares, and the record of one as it travels and lies in the log.
+
+An `Event` is a frozen msgspec struct with a name and a version. A `Record` is its form without the app: stamp, wall time,
+name, version and payload bytes, so that a device can keep, forward and order events whose type it does not know.
+"""
+
+from typing import Any, ClassVar, NamedTuple
+
+import msgspec
+
+from driftlog._core.clock import Hlc, Timestamp
+from driftlog._core.ids import DeviceKey, EventHash, SpaceId, digest
+from driftlog._core.limits import EVENT_NAME_BYTES_MAX, EVENT_VERSION_MAX
+from driftlog._core.values import OutsideDomain, check_payload
+from driftlog.errors import InvalidApp, InvalidEvent
+
+RESERVED_PREFIX = "driftlog."
+"""Names of control events, which the engine itself will write; an app's event cannot take one."""
+
+
+def check_event_name(name: str) -> str:
+    """Give `name` back if an event may carry it, or raise `InvalidApp`."""
+    if not name or not name.isprintable() or len(name.encode("utf-8", "replace")) > EVENT_NAME_BYTES_MAX:
+        raise InvalidApp(f"event name {name!r} is not 1 to {EVENT_NAME_BYTES_MAX} bytes of printable text")
+    if name.startswith(RESERVED_PREFIX):
+        raise InvalidApp(
+            f"event name {name!r} begins with {RESERVED_PREFIX!r}, which is Driftlog's own; choose another"
+        )
+    return name
+
+
+class _EventType(msgspec.StructMeta):
+    """Takes `name` and `version` from the class statement, which msgspec's own metaclass would refuse."""
+
+    def __new__(
+        mcls,
+        class_name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],  # the class body: the one place where anything may stand
+        *,
+        name: str | None = None,
+        version: int = 1,
+        **config: Any,  # msgspec's own options, passed on
+    ) -> "_EventType":
+        config.setdefault("frozen", True)
+        cls = super().__new__(mcls, class_name, bases, namespace, **config)
+        cls.event_name = check_event_name(name if name is not None else class_name)  # type: ignore[attr-defined]
+        if not 1 <= version <= EVENT_VERSION_MAX:
+            raise InvalidApp(f"event {class_name} has version {version}; give one from 1 to {EVENT_VERSION_MAX}")
+        cls.event_version = version  # type: ignore[attr-defined]
+        return cls
+
+
+class Event(msgspec.Struct, metaclass=_EventType):
+    """Declare a fact of your app, in the past tense: subclass it with annotated fields, as a dataclass.
+
+    Instances are frozen and compare by value. The name under which the event lies in logs is the class's, or
+    `class TodoAdded(Event, name="todo.added", version=2)`: give one when the class may be renamed, because a name in a
+    log is for ever. Fields may hold 64-bit integers, text, bytes, bool, None, lists, maps with text keys, and floats if
+    the app is declared with `floats=True`. A field added later needs a default, so that older events still fit.
+    """
+
+    event_name: ClassVar[str]
+    event_version: ClassVar[int]
+
+
+class Record(NamedTuple):
+    """An event as it is stored and sent, whether or not its type is known here."""
+
+    hlc: Hlc
+    wall_ms: int
+    """What the device's clock showed the user, milliseconds since 1970: kept for people, without part in the order."""
+    name: str
+    version: int
+    payload: bytes
+
+
+_encode_event = msgspec.msgpack.Encoder().encode
+
+
+def encode_event(event: Event, *, is_float_allowed: bool) -> bytes:
+    """Give an event's canonical payload, or raise `InvalidEvent` saying which value is outside the domain."""
+    try:
+        payload = _encode_event(event)
+    except UnicodeEncodeError as error:
+        raise InvalidEvent(
+            f"{event.event_name} holds text that is not valid Unicode (a lone surrogate, {error.object[error.start]!r}); "
+            "decode it with errors='replace' before it becomes an event"
+        ) from error
+    except (OverflowError, TypeError, ValueError, RecursionError, msgspec.EncodeError) as error:
+        raise InvalidEvent(f"{event.event_name} cannot be encoded: {error}") from error
+    try:
+        check_payload(payload, is_float_allowed=is_float_allowed)
+    except OutsideDomain as error:
+        raise InvalidEvent(f"{event.event_name}: {error}") from error
+    return payload
+
+
+def event_hash(space: SpaceId, device: DeviceKey, record: Record) -> EventHash:
+    """Hash an event with its place: what it says, when, on which device, in which space.
+
+    The device's envelope numbers have no part in it, so an event that is sealed again is still the same event.
+    """
+    name = record.name.encode()
+    return EventHash(
+        digest(
+            b"driftlog event 1",
+            space,
+            device,
+            record.hlc.to_bytes(8, "big"),
+            record.wall_ms.to_bytes(8, "big", signed=True),
+            record.version.to_bytes(2, "big"),
+            len(name).to_bytes(2, "big"),
+            name,
+            record.payload,
+        )
+    )
+
+
+def place(space: SpaceId, device: DeviceKey, record: Record) -> Timestamp:
+    """Give the event's timestamp, its place in the total order."""
+    return Timestamp(record.hlc, device, event_hash(space, device, record))

@@ -1,0 +1,1 @@
+"""What Driftlog asks of SQLite: connections set up alike everywhere, app tables it can rewind, confined statements."""

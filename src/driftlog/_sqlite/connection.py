@@ -1,0 +1,110 @@
+"""Connections set up alike on every device, and SQLite's errors told apart by whose doing they are.
+
+Says nothing about what is stored (`_store`, `relay`).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+import apsw
+
+from driftlog.errors import Busy, Corrupt, DiskFull, NotADriftlogFile, ReadOnly, StorageError
+
+Durability = Literal["full", "relaxed"]
+
+CACHE_KIB: Final = 64 * 1024
+AUTOCHECKPOINT_PAGES: Final = 10_000
+"""40 MB of WAL between checkpoints: rarer ones cost less, larger ones make opening after a crash slower."""
+BUSY_TIMEOUT_MS: Final = 10_000
+"""Another process writes for milliseconds at a time; one that holds the lock for ten seconds is stuck, and is named."""
+STATEMENTS_CACHED: Final = 512
+"""An app's distinct SQL texts fit, so that each is compiled once."""
+
+ENVIRONMENT_ERRORS: Final = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.NoMemError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.CantOpenError,
+    apsw.ReadOnlyError,
+    apsw.ProtocolError,
+    apsw.InterruptError,
+    apsw.InternalError,
+    MemoryError,
+)
+"""What the machine did, as opposed to what a statement asked for: aborts and may be retried, is never held against an
+event."""
+
+
+def connect(path: str | Path, *, durability: Durability = "full", is_read_only: bool = False) -> apsw.Connection:
+    """Open a connection with Driftlog's settings. `:memory:` is allowed; a file that cannot be written is opened so.
+
+    `full` syncs the WAL at every commit; `relaxed` at checkpoints only, and may lose a suffix in a power cut.
+    """
+    flags = apsw.SQLITE_OPEN_READONLY if is_read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    connection = _open(str(path), flags)
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    # Savepoints would otherwise spill their undo pages to a file in /tmp: 30 µs an event instead of 2.
+    connection.pragma("temp_store", "memory")
+    connection.pragma("cache_size", -CACHE_KIB)
+    connection.pragma("mmap_size", 0)
+    connection.pragma("trusted_schema", 0)
+    if not is_read_only and not connection.readonly("main"):
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "full" if durability == "full" else "normal")
+        connection.pragma("wal_autocheckpoint", AUTOCHECKPOINT_PAGES)
+    return connection
+
+
+def _open(path: str, flags: int) -> apsw.Connection:
+    try:
+        connection = apsw.Connection(path, flags=flags, statementcachesize=STATEMENTS_CACHED)
+        # Nothing is read until the first statement: only now is it known whether the WAL can be used.
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except (apsw.CantOpenError, apsw.ReadOnlyError):
+        if not Path(path).exists():
+            raise
+        # A WAL database needs a writable directory even to be read, unless SQLite is told that nobody else is there.
+        # That is only true of the content if the WAL holds nothing that was not yet moved into the database.
+        wal = Path(path + "-wal")
+        if wal.exists() and wal.stat().st_size > 0:
+            raise
+        uri = f"{Path(path).absolute().as_uri()}?immutable=1"
+        return apsw.Connection(
+            uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, statementcachesize=STATEMENTS_CACHED
+        )
+    return connection
+
+
+@contextmanager
+def storage_errors(path: str) -> Iterator[None]:
+    """Turn what SQLite says of file and machine into Driftlog's errors, with the path and what to do."""
+    try:
+        yield
+    except apsw.FullError as error:
+        raise DiskFull(f"{path}: the disk is full; nothing was recorded. Free some room and try again") from error
+    except (apsw.BusyError, apsw.LockedError) as error:
+        raise Busy(
+            f"{path}: another process has been writing for {BUSY_TIMEOUT_MS // 1000} s; try again, or end that process"
+        ) from error
+    except apsw.ReadOnlyError as error:
+        raise ReadOnly(f"{path} cannot be written; check the permissions of the file and its directory") from error
+    except apsw.NotADBError as error:
+        raise NotADriftlogFile(
+            f"{path} is not an SQLite database; choose another path, it was left as it is"
+        ) from error
+    except apsw.CorruptError as error:
+        raise Corrupt(f"{path} is damaged: {error}; restore a backup, or join again from another device") from error
+    except apsw.CantOpenError as error:
+        raise StorageError(
+            f"{path} cannot be opened: {error}; check that its directory exists and is writable"
+        ) from error
+    except apsw.NoMemError as error:
+        raise StorageError(f"{path}: out of memory; nothing was recorded") from error
+    except (apsw.IOError, apsw.ProtocolError, apsw.InterruptError, apsw.InternalError) as error:
+        raise StorageError(f"{path}: {type(error).__name__}: {error}; nothing was recorded, try again") from error

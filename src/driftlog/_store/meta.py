@@ -1,0 +1,76 @@
+"""The small facts of a space's file: app, genesis, keys, the view's maker, and how far each relay was read."""
+
+from typing import NamedTuple
+
+import apsw
+
+from driftlog._core.ids import Birthday, EpochId
+from driftlog._sqlite.rows import raw_rows
+
+_GET = "SELECT value FROM driftlog_meta WHERE key = ?"
+_SET = "INSERT INTO driftlog_meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+_EPOCHS = "SELECT id, key FROM driftlog_epoch"
+_ADD_EPOCH = "INSERT INTO driftlog_epoch (id, key) VALUES (?, ?)"
+_RELAY = "SELECT birthday, cursor, confirmed_seq FROM driftlog_relay WHERE url = ?"
+_RELAYS = "SELECT url, birthday, cursor, confirmed_seq FROM driftlog_relay ORDER BY url"
+_SET_RELAY = """
+INSERT INTO driftlog_relay (url, birthday, cursor, confirmed_seq) VALUES (?, ?, ?, ?)
+ON CONFLICT (url) DO UPDATE SET
+  birthday = excluded.birthday, cursor = excluded.cursor, confirmed_seq = excluded.confirmed_seq
+"""
+_CONFIRMED = "SELECT coalesce(max(confirmed_seq), 0) FROM driftlog_relay"
+_COUNT_STATES = "SELECT state, count(*) FROM driftlog_log WHERE state <> 0 GROUP BY state"
+
+
+class RelayMark(NamedTuple):
+    """How far this device and a relay have come with each other."""
+
+    birthday: Birthday
+    cursor: int
+    confirmed_seq: int
+
+
+class Meta:
+    """Reads and writes the small facts, within the caller's transaction."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def get(self, key: str) -> bytes | None:
+        """Give a fact, or None."""
+        value: bytes | None = self._connection.execute(_GET, (key,)).get
+        return value
+
+    def set(self, key: str, value: bytes) -> None:
+        """Set a fact."""
+        self._connection.execute(_SET, (key, value))
+
+    def epochs(self) -> dict[EpochId, bytes]:
+        """Give the keys of all epochs this device may read."""
+        return {EpochId(epoch): key for epoch, key in raw_rows(self._connection, _EPOCHS)}
+
+    def add_epoch(self, epoch: EpochId, key: bytes) -> None:
+        """Keep an epoch's key."""
+        self._connection.execute(_ADD_EPOCH, (epoch, key))
+
+    def relay(self, url: str) -> RelayMark | None:
+        """Give the mark of a relay, or None before the first conversation with it."""
+        row = next(raw_rows(self._connection, _RELAY, (url,)), None)
+        return RelayMark(*row) if row else None
+
+    def relays(self) -> dict[str, RelayMark]:
+        """Give the marks of all relays."""
+        return {row[0]: RelayMark(*row[1:]) for row in raw_rows(self._connection, _RELAYS)}
+
+    def set_relay(self, url: str, mark: RelayMark) -> None:
+        """Set the mark of a relay."""
+        self._connection.execute(_SET_RELAY, (url, *mark))
+
+    def confirmed_seq(self) -> int:
+        """Give the last own envelope that some relay is known to hold durably, 0 for none."""
+        seq: int = self._connection.execute(_CONFIRMED).get
+        return seq
+
+    def count_states(self) -> dict[int, int]:
+        """Count the log's entries by state, leaving out those that are applied."""
+        return dict(raw_rows(self._connection, _COUNT_STATES))

@@ -1,0 +1,262 @@
+"""One space's file: every operation on it is one transaction over log, view, chains and cursors.
+
+The store keeps in memory what every append needs (the order's end, the own chain's end, the first held stamp) and reads it
+again when another process has written. It does not know how envelopes are sealed: opening and sealing are arguments.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import apsw
+
+from driftlog._core.batch import Batch, split_records
+from driftlog._core.clock import COUNTER_BITS, Timestamp, is_held, tick
+from driftlog._core.envelope import Envelope
+from driftlog._core.event import Event, Record, place
+from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash, SpaceId
+from driftlog._core.limits import ENVELOPE_EVENTS_MAX, ENVELOPE_HEADS_MAX, HOLD_MS, WAITING_BYTES_MAX
+from driftlog._store.chain import Chains
+from driftlog._store.fold import Arrival, Fold, Integrated, Progress
+from driftlog._store.log import BEFORE_ALL, Log, State
+from driftlog._store.meta import Meta
+from driftlog._store.program import Program
+from driftlog._store.view import View
+
+SealBatch = Callable[[Batch, BatchSeq, EnvelopeHash], Envelope]
+OpenEnvelope = Callable[[bytes], tuple[Envelope, Batch]]
+"""Reads, verifies and opens stored bytes; they were let in once, so it does not fail on them."""
+
+
+class Prepared(NamedTuple):
+    """An event that was checked and encoded before the transaction began."""
+
+    event: Event
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a batch of envelopes amounted to."""
+
+    envelopes: int = 0
+    """Envelopes that were new, those that wait for a predecessor included."""
+    applied: int = 0
+    """Events applied for the first time."""
+    replayed: int = 0
+    """Events that had been applied before and were replayed because earlier ones arrived."""
+    held: int = 0
+    """Events whose stamp is too far ahead."""
+    void: int = 0
+    """Events that count for nobody, because their stamp does not follow their device's previous one."""
+    waiting: int = 0
+    """Envelopes that wait for a predecessor."""
+
+
+class Store:
+    """The file of one space on one device. Calls must not overlap."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        program: Program,
+        *,
+        space: SpaceId,
+        device: DeviceKey,
+        clock: Callable[[], int],
+        open_envelope: OpenEnvelope,
+    ) -> None:
+        self.connection = connection
+        self.log = Log(connection)
+        self.chains = Chains(connection)
+        self.meta = Meta(connection)
+        self.view = View(connection, program.tables)
+        self._fold = Fold(self.log, self.view, program)
+        self._program = program
+        self._space = space
+        self._device = device
+        self._clock = clock
+        self._open_envelope = open_envelope
+        self._data_version = -1
+        self._last: Timestamp | None = None
+        self._own_hlc = 0
+        self._first_held: int | None = None
+
+    # --- transactions ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Run a write transaction. An error undoes all of it, in memory too, and is passed on."""
+        execute = self.connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            self._refresh()
+            yield
+            execute("COMMIT")
+        except BaseException:
+            self._data_version = -1
+            if self.connection.in_transaction:
+                execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Run a part of a transaction that can fail alone."""
+        execute = self.connection.execute
+        last, own_hlc = self._last, self._own_hlc
+        execute("SAVEPOINT driftlog_part")
+        try:
+            yield
+        except BaseException:
+            if self.connection.in_transaction:
+                execute("ROLLBACK TO driftlog_part")
+                execute("RELEASE driftlog_part")
+            self._last, self._own_hlc = last, own_hlc
+            raise
+        execute("RELEASE driftlog_part")
+
+    @contextmanager
+    def synced_to_disk(self) -> Iterator[None]:
+        """Let the transaction within survive a power cut, and with it all before it, even where durability is relaxed."""
+        connection = self.connection
+        before = connection.pragma("synchronous")
+        connection.pragma("synchronous", "full")
+        try:
+            yield
+        finally:
+            connection.pragma("synchronous", before)
+
+    def _refresh(self) -> None:
+        # The pragma, not apsw's data_version(): only it looks at the file, where another process may have written.
+        version = self.connection.execute("PRAGMA data_version").get
+        if version != self._data_version:
+            self._last = self.log.last_placed()
+            self._first_held = self.log.first_held()
+            _, sealed = self.chains.last(self._device)
+            self._own_hlc = self.log.last_own_after(self._device, sealed) or sealed
+            self._data_version = version
+        if self._first_held is not None and not is_held(self._first_held, self._clock()):
+            self._release_held()
+
+    def _release_held(self) -> None:
+        due = self.log.held_up_to((self._clock() + HOLD_MS + 1) << COUNTER_BITS)
+        arrived = [
+            Arrival(entry.timestamp, entry.record) for entry in due if not is_held(entry.timestamp.hlc, self._clock())
+        ]
+        self._integrate(arrived)
+        self._first_held = self.log.first_held()
+
+    def _integrate(self, arrived: list[Arrival]) -> Integrated:
+        integrated = self._fold.integrate(arrived, self._last)
+        if arrived:
+            newest = max(arrival.timestamp for arrival in arrived)
+            self._last = newest if self._last is None else max(self._last, newest)
+        return integrated
+
+    # --- what this device does ---------------------------------------------------------------------------------------
+
+    def append(self, prepared: Sequence[Prepared]) -> tuple[Timestamp, ...]:
+        """Append events, all or none, within a transaction or savepoint that a `Rejection` must undo."""
+        now_ms = self._clock()
+        timestamps = []
+        for event, payload in prepared:
+            hlc = tick(max(self._own_hlc, self._last.hlc if self._last else 0), now_ms)
+            record = Record(hlc, now_ms, event.event_name, event.event_version, payload)
+            at = place(self._space, self._device, record)
+            self._fold.append(event, at, record)
+            self._last = at
+            self._own_hlc = hlc
+            timestamps.append(at)
+        return tuple(timestamps)
+
+    def seal_pending(self, seal: SealBatch) -> int:
+        """Put the device's unsealed events into envelopes, within a transaction. Gives how many envelopes were made."""
+        made = 0
+        head, sealed_hlc = self.chains.last(self._device)
+        while records := self.log.own_after(self._device, sealed_hlc, ENVELOPE_EVENTS_MAX):
+            run = split_records(records)[0]
+            heads = self.chains.untold(self._device, ENVELOPE_HEADS_MAX)
+            batch_seq = BatchSeq(head.batch_seq + 1 if head else 1)
+            envelope = seal(Batch(run, tuple(heads)), batch_seq, head.hash if head else NO_ENVELOPE)
+            sealed_hlc = run[-1].hlc
+            self.chains.add(envelope, sealed_hlc, 0, is_told=True)
+            self.chains.tell(heads)
+            head, _ = self.chains.last(self._device)
+            made += 1
+        return made
+
+    def has_unsealed(self) -> bool:
+        """Tell whether this device has events that are in no envelope yet."""
+        return bool(self.log.own_after(self._device, self.chains.last(self._device)[1], 1))
+
+    def pending(self) -> int:
+        """Count this device's events that no relay is known to hold durably."""
+        confirmed = self.meta.confirmed_seq()
+        return self.log.count_own_after(self._device, self.chains.last_hlc_at(self._device, confirmed))
+
+    # --- what comes from others --------------------------------------------------------------------------------------
+
+    def receive(self, opened: Sequence[tuple[Envelope, Batch]]) -> Received:
+        """Take in envelopes that were verified and opened, within a transaction: at most one rebase for all of them."""
+        arrived: dict[Timestamp, Record] = {}
+        new = held = void = waiting = 0
+        room = WAITING_BYTES_MAX - self.chains.waiting_bytes()
+        queue = sorted(opened, key=lambda pair: pair[0].header.batch_seq, reverse=True)
+        while queue:
+            envelope, batch = queue.pop()
+            header = envelope.header
+            found = self.chains.find(header.device, header.batch_seq, envelope.hash)
+            if found is not None and found.is_chained:
+                continue
+            last_hlc = self.chains.predecessor(envelope)
+            if last_hlc is None:
+                if found is None and len(envelope.raw) <= room:
+                    self.chains.wait(envelope)
+                    room -= len(envelope.raw)
+                    new += 1
+                    waiting += 1
+                continue
+            valid = [record for record in batch.records if record.hlc > last_hlc]
+            void += len(batch.records) - len(valid)
+            self.chains.add(envelope, max(last_hlc, batch.records[-1].hlc), len(batch.records) - len(valid))
+            new += found is None
+            held += self._sort_out(header.device, valid, arrived)
+            queue += [self._open_envelope(raw) for raw in self.chains.waiting_after(envelope)]
+        integrated = self._integrate([Arrival(at, record) for at, record in arrived.items()])
+        if held:
+            self._first_held = self.log.first_held()
+        return Received(new, integrated.applied - integrated.rewound, integrated.rewound, held, void, waiting)
+
+    def _sort_out(self, device: DeviceKey, records: list[Record], arrived: dict[Timestamp, Record]) -> int:
+        """Put events that are due into `arrived`, log those that are held and count them; pass over known ones."""
+        now_ms = self._clock()
+        held = 0
+        for record in records:
+            at = place(self._space, device, record)
+            if self.log.holds(at):
+                continue
+            if device != self._device and is_held(record.hlc, now_ms):
+                self.log.insert(at, record, State.HELD)
+                held += 1
+            else:
+                arrived[at] = record
+        if device == self._device and records:
+            self._own_hlc = max(self._own_hlc, records[-1].hlc)
+        return held
+
+    # --- the view ----------------------------------------------------------------------------------------------------
+
+    def rebuild(self, progress: Progress | None = None) -> int:
+        """Make the view anew from the log, within a transaction, and give the number of events replayed."""
+        integrated = self._fold.rebuild(progress)
+        self.meta.set("view", self._program.fingerprint)
+        return integrated.applied
+
+    def is_view_current(self) -> bool:
+        """Tell whether the view was made by this version of the app."""
+        return self.meta.get("view") == self._program.fingerprint
+
+    def is_log_empty(self) -> bool:
+        """Tell whether there is no event at all."""
+        return next(self.log.entries(BEFORE_ALL), None) is None

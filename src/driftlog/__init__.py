@@ -1,0 +1,42 @@
+"""Local-first event sourcing: an append-only log and SQL tables on every device, synced end-to-end encrypted.
+
+Declare events and materializers on an `App`, open a `Space`, append and query; `space.sync(url)` does the rest.
+"""
+
+from driftlog import errors
+from driftlog._core.clock import Timestamp
+from driftlog._core.event import Event
+from driftlog._core.version_vector import Head, VersionVector
+from driftlog._sqlite.rows import Row
+from driftlog._store.log import State
+from driftlog._store.program import reject
+from driftlog._store.view import ViewTransaction
+from driftlog.errors import DriftlogError, EventRejected
+from driftlog.space.app import App
+from driftlog.space.space import Space, Transaction
+from driftlog.space.status import DeviceStatus, LogEntry, Receipt, Refusal, RelayStatus, Status
+from driftlog.space.syncing import Sync
+
+__all__ = [
+    "App",
+    "DeviceStatus",
+    "DriftlogError",
+    "Event",
+    "EventRejected",
+    "Head",
+    "LogEntry",
+    "Receipt",
+    "Refusal",
+    "RelayStatus",
+    "Row",
+    "Space",
+    "State",
+    "Status",
+    "Sync",
+    "Timestamp",
+    "Transaction",
+    "VersionVector",
+    "ViewTransaction",
+    "errors",
+    "reject",
+]

@@ -1,0 +1,1 @@
+"""What an app holds: the declaration of its events and tables, and an open space."""

@@ -1,0 +1,109 @@
+"""An app's declaration: its name, its tables, and how each event changes them. Everything a space is opened with."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from driftlog._core.event import Event
+from driftlog._core.genesis import APP_NAME_BYTES_MAX, Invite
+from driftlog._crypto.keys import Entropy
+from driftlog._sqlite.connection import Durability
+from driftlog._sqlite.tables import declare_tables
+from driftlog._store.program import Materializer, Program
+from driftlog._store.view import ViewTransaction
+from driftlog.errors import InvalidApp
+from driftlog.space.opening import Clock, join_space, open_space
+from driftlog.space.space import Space
+
+_EventT = TypeVar("_EventT", bound=Event)
+_Handler = Callable[[ViewTransaction, _EventT], None]
+
+
+def system_clock() -> int:
+    """Give the machine's wall clock, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class App:
+    """Declare an app: tables, event types and materializers. It is a value; `open` makes a device's space of it.
+
+    `name` tells apps apart, for ever: use a reverse domain name. `tables` is SQL, CREATE TABLE, INDEX, VIEW and TRIGGER
+    statements; tables are STRICT and have a PRIMARY KEY. Those whose key is not a single INTEGER are made WITHOUT ROWID.
+    `floats=True` allows floats in events and REAL columns: exact as long as all devices compute alike, which integers of a
+    smaller unit always do. Raises `InvalidApp` for what could not be replayed alike on every device.
+    """
+
+    def __init__(self, name: str, *, tables: str, floats: bool = False) -> None:
+        if not name or not name.isprintable() or len(name.encode("utf-8", "replace")) > APP_NAME_BYTES_MAX:
+            raise InvalidApp(f"app name {name!r} is not 1 to {APP_NAME_BYTES_MAX} bytes of printable text")
+        self.name = name
+        self._tables = declare_tables(tables, is_float_allowed=floats)
+        self._is_float_allowed = floats
+        self._materializers: dict[tuple[str, int], Materializer] = {}
+
+    def on(self, event_type: type[_EventT]) -> Callable[[_Handler[_EventT]], _Handler[_EventT]]:
+        """Declare the decorated function as the materializer of an event type: `(tx, event) -> None`.
+
+        It runs wherever and whenever the event is applied or replayed, so it must depend on nothing but `tx` and `event`:
+        no clock, no randomness, no file, no global that changes. It may read and write the app's tables through `tx`, and
+        refuse the event with `reject(reason)`.
+        """
+        if not (isinstance(event_type, type) and issubclass(event_type, Event)) or event_type is Event:
+            raise InvalidApp(f"{event_type!r} is not an event type; declare one with `class TodoAdded(Event): ...`")
+
+        def declare(handler: _Handler[_EventT]) -> _Handler[_EventT]:
+            key = (event_type.event_name, event_type.event_version)
+            if key in self._materializers:
+                raise InvalidApp(
+                    f"event {key[0]!r} version {key[1]} has the materializer {self._materializers[key].name} already; "
+                    "give one of the two another name or version, or do both in one materializer"
+                )
+            self._materializers[key] = Materializer.of(event_type, handler)
+            return handler
+
+        return declare
+
+    def open(
+        self,
+        path: str | Path,
+        *,
+        durability: Durability = "full",
+        clock: Clock = system_clock,
+        entropy: Entropy = os.urandom,
+    ) -> Space:
+        """Open the space in the file at `path`, or found a new one there if there is no file.
+
+        `":memory:"` gives a space that ends with the process. `durability="full"`: what `append` returned for survives
+        a power cut; `"relaxed"`: a power cut may lose the last appends, never consistency, and what another device or a
+        relay was given is always kept. `clock` gives milliseconds since 1970 and `entropy(n)` gives n random bytes; they
+        are arguments for tests.
+
+        If the tables or event types have changed since the file was last open, the view is rebuilt from the log first,
+        at about 10 µs an event. Raises an `UnusableFile` (not Driftlog's, from a newer version, another app's, without
+        its key file) or a `StorageError`; the file is then as it was. A file that cannot be written is opened for
+        reading: `space.is_read_only`.
+        """
+        return open_space(self._program(), path, durability=durability, clock=clock, entropy=entropy)
+
+    def join(
+        self,
+        path: str | Path,
+        link: str,
+        *,
+        durability: Durability = "full",
+        clock: Clock = system_clock,
+        entropy: Entropy = os.urandom,
+    ) -> Space:
+        """Make this device a member of the space that an invite link names, in a new file at `path`.
+
+        The file holds no events until it syncs. Raises `InvalidInvite` or `OtherApp` for a link that is damaged or of
+        another app, and `UnusableFile` if there is something at `path` already.
+        """
+        invite = Invite.parse(link)
+        return join_space(self._program(), path, invite, durability=durability, clock=clock, entropy=entropy)
+
+    def _program(self) -> Program:
+        # A copy: materializers declared later belong to spaces opened later.
+        return Program(self.name, self._tables, self._is_float_allowed, dict(self._materializers))

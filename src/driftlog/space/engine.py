@@ -1,0 +1,152 @@
+"""An open space without its public face: store, keys and lock, and the few operations that all else is built of.
+
+The public `Space` and the replica that the sync driver talks to are two views of one engine.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import RLock, get_ident
+
+import apsw
+
+from driftlog._core.batch import Batch
+from driftlog._core.clock import Timestamp
+from driftlog._core.envelope import Envelope
+from driftlog._core.event import Event
+from driftlog._crypto.keys import Entropy, SpaceKeys
+from driftlog._sqlite.connection import storage_errors
+from driftlog._store.fold import Progress
+from driftlog._store.program import Program
+from driftlog._store.store import Received, Store
+from driftlog.errors import Closed, DriftlogError, ReadOnly
+from driftlog.space.appender import Appender
+from driftlog.space.entries import prepare_events
+from driftlog.space.exchange import Exchange
+from driftlog.space.listeners import Listeners
+from driftlog.space.reader import Reader
+
+MEMORY = ":memory:"
+
+
+class Engine:
+    """One open space. Its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        program: Program,
+        keys: SpaceKeys,
+        *,
+        path: str,
+        clock: Callable[[], int],
+        entropy: Entropy,
+    ) -> None:
+        self.path = path
+        self.program = program
+        self.keys = keys
+        self.exchange = Exchange(keys, entropy)
+        self.changed = Listeners()
+        self.is_read_only = connection.readonly("main")
+        self._connection = connection
+        self._lock = RLock()
+        self._is_closed = False
+        self._transaction_thread: int | None = None
+        self._store = Store(
+            connection,
+            program,
+            space=keys.space,
+            device=keys.device_key,
+            clock=clock,
+            open_envelope=self.exchange.open,
+        )
+        self._appender = Appender(self._store, self._lock)
+        if not self.is_read_only and not self._store.is_view_current():
+            self.rebuild(None)
+        # A space in memory, or one opened read-only, has a single connection.
+        is_shared = path == MEMORY or self.is_read_only
+        self.reader = Reader(connection, self._lock, path, is_shared=is_shared)
+
+    # --- access to the store -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[Store]:
+        """Hold the lock, for what needs the store's own connection but writes nothing."""
+        with storage_errors(self.path), self._lock:
+            self.check_open()
+            yield self._store
+
+    @contextmanager
+    def writing(self) -> Iterator[Store]:
+        """Hold the lock, in a transaction that an error undoes."""
+        self.check_writable()
+        with storage_errors(self.path), self._lock:
+            self.check_writable()
+            self._transaction_thread = get_ident()
+            try:
+                with self._store.transaction():
+                    yield self._store
+            finally:
+                self._transaction_thread = None
+
+    # --- operations --------------------------------------------------------------------------------------------------
+
+    def append(self, events: Sequence[Event]) -> tuple[Timestamp, ...]:
+        """Append events, all or none, sharing a transaction with other threads' appends."""
+        prepared = prepare_events(self.program, events)
+        if not prepared:
+            return ()
+        self.check_writable()
+        with storage_errors(self.path):
+            timestamps = self._appender.append(prepared)
+        self.changed.tell()
+        return timestamps
+
+    def take_in(
+        self, opened: Sequence[tuple[Envelope, Batch]], also: Callable[[Store], None] = lambda _: None
+    ) -> Received:
+        """Take in opened envelopes, and do something else in the same transaction."""
+        with self.writing() as store:
+            received = store.receive(opened)
+            also(store)
+        if received.envelopes:
+            self.changed.tell()
+        return received
+
+    def seal(self) -> int:
+        """Seal pending events, on disk when it returns, and give how many envelopes were made."""
+        if self.is_read_only:
+            return 0
+        with self.reading() as store:
+            return self.exchange.seal(store) if store.has_unsealed() else 0
+
+    def rebuild(self, progress: Progress | None) -> int:
+        """Make the view anew from the log."""
+        with self.writing() as store:
+            return store.rebuild(progress)
+
+    # --- life and death ----------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let go of the file. May be called twice."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self.reader.close()
+            self._connection.close()
+
+    def check_open(self) -> None:
+        """Raise `Closed` after `close`."""
+        if self._is_closed:
+            raise Closed(f"the space at {self.path} was closed; open it again with app.open(path)")
+
+    def check_writable(self) -> None:
+        """Raise unless this thread may begin to write."""
+        self.check_open()
+        if self.is_read_only:
+            raise ReadOnly(
+                f"{self.path} is open for reading only, because the file or its directory cannot be written; "
+                "check their permissions and open it again"
+            )
+        if self._transaction_thread == get_ident():
+            raise DriftlogError("inside `with space.transaction() as tx`, append with tx.append(...)")

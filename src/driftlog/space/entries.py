@@ -1,0 +1,67 @@
+"""Between the app's event objects and the log's records, in both directions."""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from driftlog._core.clock import Timestamp
+from driftlog._core.event import Event, encode_event
+from driftlog._sqlite.connection import storage_errors
+from driftlog._store.log import BEFORE_ALL, Entry, Log
+from driftlog._store.program import Program
+from driftlog._store.store import Prepared
+from driftlog.errors import InvalidEvent
+from driftlog.space.reader import Reader
+from driftlog.space.status import LogEntry
+
+
+def prepare_events(program: Program, events: Sequence[Event]) -> list[Prepared]:
+    """Check and encode events before any lock is taken."""
+    return [_prepare(program, event) for event in events]
+
+
+def _prepare(program: Program, event: Event) -> Prepared:
+    if not isinstance(event, Event):
+        raise InvalidEvent(f"{event!r} is not an event; append instances of Event subclasses")
+    materializer = program.materializers.get((event.event_name, event.event_version))
+    if materializer is None:
+        raise InvalidEvent(
+            f"{event.event_name} version {event.event_version} has no materializer in app {program.name!r}; "
+            f"declare one with @app.on({type(event).__name__}) before the space is opened"
+        )
+    payload = encode_event(event, is_float_allowed=program.is_float_allowed)
+    try:
+        # The event as every other device will see it: msgspec checks field types when it decodes, not when one is made.
+        decoded = materializer.decode(payload)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise InvalidEvent(f"{event.event_name}: {error}; give the field a value of its declared type") from error
+    return Prepared(decoded, payload)
+
+
+def decode_entries(
+    reader: Reader, program: Program, after: Timestamp | None, before: Timestamp | None
+) -> Iterator[LogEntry]:
+    """Give the log's entries between two timestamps, both left out."""
+    place = after if after is not None else BEFORE_ALL
+    while True:
+        with storage_errors(reader.path), reader.connection() as connection:
+            page = Log(connection).page_after(place)
+        for entry in page:
+            if before is not None and entry.timestamp >= before:
+                return
+            yield _log_entry(program, entry)
+        if not page:
+            return
+        place = page[-1].timestamp
+
+
+def _log_entry(program: Program, entry: Entry) -> LogEntry:
+    record = entry.record
+    materializer = program.materializers.get((record.name, record.version))
+    event = None
+    if materializer is not None:
+        try:
+            event = materializer.decode(record.payload)
+        except (msgspec.MsgspecError, ValueError):
+            event = None  # `state` and `reason` already say that the payload does not fit the type
+    return LogEntry(entry.timestamp, record.wall_ms, record.name, record.version, event, entry.state, entry.reason)

@@ -1,0 +1,62 @@
+"""A space's two files: the database, and beside it the device's key file, which no backup of the database contains.
+
+The key file is `<database>-device`, readable by its owner only. It holds the seed from which the device's keys are
+derived; without it the database can be read but not written, because nothing could be signed.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from driftlog._crypto.keys import SEED_BYTES
+from driftlog.errors import MissingDeviceKey
+
+_MAGIC: Final = "driftlog-device 1"
+_SUFFIX: Final = "-device"
+
+
+def key_path(database: Path) -> Path:
+    """Give the path of the key file that belongs to a database."""
+    return database.with_name(database.name + _SUFFIX)
+
+
+def write_seed(database: Path, seed: bytes) -> None:
+    """Write a new key file, on disk when this returns. One that is there already belongs to something else: keep it."""
+    assert len(seed) == SEED_BYTES
+    path = key_path(database)
+    if path.exists():
+        path.rename(_free_name(path))
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(f"{_MAGIC} {seed.hex()}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_seed(database: Path) -> bytes:
+    """Read the seed, or raise `MissingDeviceKey` saying what to do."""
+    path = key_path(database)
+    try:
+        text = path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        raise MissingDeviceKey(
+            f"{path} is not there: it holds this device's key. Put it back beside {database.name}, or join the space "
+            "again from another device with an invite; the database was left as it is"
+        ) from None
+    except UnicodeDecodeError:
+        text = ""
+    magic, _, encoded = text.strip().rpartition(" ")
+    try:
+        seed = bytes.fromhex(encoded)
+    except ValueError:
+        seed = b""
+    if magic != _MAGIC or len(seed) != SEED_BYTES:
+        raise MissingDeviceKey(f"{path} is not a device key file, or is damaged; restore it from a backup")
+    return seed
+
+
+def _free_name(path: Path) -> Path:
+    number = 1
+    while (free := path.with_name(f"{path.name}.{number}")).exists():
+        number += 1
+    return free

@@ -1,0 +1,107 @@
+"""Opening, founding and joining: from a path to a space whose file, keys and app fit together, or a clear error."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from driftlog._core.genesis import Genesis, Invite
+from driftlog._crypto import keys as crypto_keys
+from driftlog._crypto.keys import SEED_BYTES, Entropy, SpaceKeys
+from driftlog._sqlite.connection import Durability, connect, storage_errors
+from driftlog._store import schema
+from driftlog._store.meta import Meta
+from driftlog._store.program import Program
+from driftlog._store.view import View
+from driftlog.errors import Corrupt, InvalidInvite, MissingDeviceKey, OtherApp, UnusableFile
+from driftlog.space.engine import MEMORY, Engine
+from driftlog.space.files import read_seed, write_seed
+from driftlog.space.space import Space
+
+Clock = Callable[[], int]
+"""Gives milliseconds since 1970."""
+
+
+def open_space(program: Program, path: str | Path, *, durability: Durability, clock: Clock, entropy: Entropy) -> Space:
+    """Open the space at `path`, or found one there."""
+    with _connected(path, durability) as connection:
+        if schema.is_empty(connection):
+            seed = entropy(SEED_BYTES)
+            genesis, epoch_key = crypto_keys.found_space(seed, entropy)
+            keys = _write(connection, program, path, seed, genesis, epoch_key)
+        else:
+            schema.identify(connection, path)
+            keys = _read(connection, program, path)
+        return Space(Engine(connection, program, keys, path=str(path), clock=clock, entropy=entropy))
+
+
+def join_space(
+    program: Program, path: str | Path, invite: Invite, *, durability: Durability, clock: Clock, entropy: Entropy
+) -> Space:
+    """Make a new file at `path` for the space of an invite."""
+    if invite.app_name != program.name:
+        raise OtherApp(
+            f"the invite is for the app {invite.app_name!r}, this is {program.name!r}; open it with that app"
+        )
+    if not crypto_keys.is_for(invite):
+        raise InvalidInvite("the invite's key is not the one that its space was founded with; ask for a new invite")
+    with _connected(path, durability) as connection:
+        if not schema.is_empty(connection):
+            raise UnusableFile(f"{path} exists already; join with the path of a new file, this one was left as it is")
+        keys = _write(connection, program, path, entropy(SEED_BYTES), invite.genesis, invite.epoch_key)
+        return Space(Engine(connection, program, keys, path=str(path), clock=clock, entropy=entropy))
+
+
+@contextmanager
+def _connected(path: str | Path, durability: Durability) -> Iterator[apsw.Connection]:
+    """Connect, and let go of the file again if what follows fails."""
+    is_new = str(path) != MEMORY and not Path(path).exists()
+    with storage_errors(str(path)):
+        connection = connect(path, durability=durability)
+        try:
+            yield connection
+        except BaseException:
+            is_unused = is_new and schema.is_empty(connection)
+            connection.close()
+            if is_unused:
+                Path(path).unlink(missing_ok=True)
+            raise
+
+
+def _write(
+    connection: apsw.Connection, program: Program, path: str | Path, seed: bytes, genesis: Genesis, epoch_key: bytes
+) -> SpaceKeys:
+    keys = SpaceKeys.of(seed, genesis, epoch_key)
+    if str(path) != MEMORY:
+        # Before the database: a database without its key could never be written.
+        write_seed(Path(path), seed)
+    with connection:
+        schema.create(connection)
+        meta = Meta(connection)
+        meta.set("app", program.name.encode())
+        meta.set("genesis", genesis.encode())
+        meta.set("device", keys.device_key)
+        meta.set("view", program.fingerprint)
+        meta.add_epoch(genesis.epoch, epoch_key)
+        View(connection, program.tables).create()
+    return keys
+
+
+def _read(connection: apsw.Connection, program: Program, path: str | Path) -> SpaceKeys:
+    meta = Meta(connection)
+    app_name, stated, device = meta.get("app"), meta.get("genesis"), meta.get("device")
+    if app_name is None or stated is None or device is None:
+        raise Corrupt(f"{path} lacks the facts every space has; restore a backup")
+    if app_name != program.name.encode():
+        raise OtherApp(
+            f"{path} belongs to the app {app_name.decode()!r}, this is {program.name!r}; open it with that app"
+        )
+    genesis = Genesis.decode(stated)
+    epoch_key = meta.epochs()[genesis.epoch]
+    keys = SpaceKeys.of(read_seed(Path(path)), genesis, epoch_key)
+    if keys.device_key != device:
+        raise MissingDeviceKey(
+            f"the key file beside {path} is of another device or space; put back the one that belongs to it"
+        )
+    return keys

@@ -1,0 +1,36 @@
+"""The connection that queries use: its own where the file allows, so that no reader waits for a writer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock, RLock
+
+import apsw
+
+from driftlog._sqlite.connection import connect
+from driftlog._sqlite.reading import query_only
+
+
+class Reader:
+    """Lends a connection that reads; one borrower at a time. A shared one is the writer's, and takes turns with it."""
+
+    def __init__(self, writer: apsw.Connection, lock: RLock, path: str, *, is_shared: bool) -> None:
+        self.path = path
+        self._is_shared = is_shared
+        self._lock = lock if is_shared else Lock()
+        self._connection = writer if is_shared else connect(path, is_read_only=True)
+
+    @contextmanager
+    def connection(self) -> Iterator[apsw.Connection]:
+        """Borrow the connection; statements on it must be finished when it is given back."""
+        with self._lock:
+            if self._is_shared:
+                with query_only(self._connection):
+                    yield self._connection
+            else:
+                yield self._connection
+
+    def close(self) -> None:
+        """Close the connection, if it is this reader's own."""
+        with self._lock:
+            if not self._is_shared:
+                self._connection.close()

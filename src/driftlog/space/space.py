@@ -1,0 +1,244 @@
+"""A space on this device: append events, query the view, exchange envelopes. What an app holds.
+
+Everything here may be called from any thread. Writing goes through one connection under one lock; queries use a
+connection of their own and never wait for a writer.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from driftlog._core.clock import Timestamp
+from driftlog._core.event import Event
+from driftlog._core.version_vector import VersionVector
+from driftlog._sqlite.connection import storage_errors
+from driftlog._sqlite.reading import query_only, vet_query
+from driftlog._sqlite.rows import Parameters, Row, fetch_all, fetch_one
+from driftlog._store.fold import Progress
+from driftlog._store.program import Program, Rejection
+from driftlog._store.store import Store
+from driftlog._store.view import view_digest
+from driftlog.space.appender import rejected
+from driftlog.space.engine import Engine
+from driftlog.space.entries import decode_entries, prepare_events
+from driftlog.space.status import LogEntry, Receipt, Status
+from driftlog.space.survey import survey
+from driftlog.space.syncing import Sync, Syncing
+
+
+class Transaction:
+    """Read, decide, append: atomic. Given by `space.transaction()`, valid within its `with` block."""
+
+    def __init__(self, store: Store, program: Program) -> None:
+        self._store = store
+        self._program = program
+
+    def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
+        """Give the first row of a query, or None; it sees what this transaction appended."""
+        vet_query(sql)
+        with query_only(self._store.connection):
+            return fetch_one(self._store.connection, sql, parameters)
+
+    def query(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+        """Give all rows of a query; it sees what this transaction appended."""
+        vet_query(sql)
+        with query_only(self._store.connection):
+            return fetch_all(self._store.connection, sql, parameters)
+
+    def append(self, *events: Event) -> tuple[Timestamp, ...]:
+        """Append events to the transaction, all or none. `EventRejected` may be caught, and the transaction goes on."""
+        prepared = prepare_events(self._program, events)
+        try:
+            with self._store.savepoint():
+                return self._store.append(prepared)
+        except Rejection as rejection:
+            raise rejected(rejection) from rejection.__cause__
+
+
+class Space:
+    """One device's copy of a space: its log, its tables, and its place among the other devices. Made by `app.open`.
+
+    Use it as a context manager, or `close()` it. Methods raise `StorageError` for what the machine did (`DiskFull`, `Busy`);
+    nothing is then recorded, and the same call may succeed later.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._syncing = Syncing(engine)
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def append(self, *events: Event) -> tuple[Timestamp, ...]:
+        """Append events, all or none, and give their timestamps. They are in the log and the view when it returns.
+
+        Raises `EventRejected` if a materializer refuses one, `InvalidEvent` for a value outside the domain; nothing is then
+        appended. Appends of several threads share a transaction.
+        """
+        return self._engine.append(events)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Read, decide and append in one transaction, which an error in the block undoes.
+
+        Other writers wait meanwhile, so keep it short. Append through the object it gives, not through the space.
+        """
+        with self._engine.writing() as store:
+            yield Transaction(store, self._engine.program)
+        self._engine.changed.tell()
+
+    def rebuild(self, progress: Progress | None = None) -> int:
+        """Make the tables anew from the log, in one transaction, and give the number of events replayed.
+
+        `progress` is told how many so far. An error, an exception of `progress` included, leaves the old tables.
+        """
+        return self._engine.rebuild(progress)
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def query(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+        """Give the rows of a query on the app's tables: `row.id`, `row["id"]`, `row[0]`.
+
+        The engine's own tables begin with `driftlog_`; `driftlog_rejected` is there to be read.
+        """
+        self._engine.check_open()
+        vet_query(sql)
+        with storage_errors(self._engine.path), self._engine.reader.connection() as connection:
+            return fetch_all(connection, sql, parameters)
+
+    def log(self, after: Timestamp | None = None, before: Timestamp | None = None) -> Iterator[LogEntry]:
+        """Give the log's entries in the total order: those after and before the given timestamps, where they are given."""
+        self._engine.check_open()
+        return decode_entries(self._engine.reader, self._engine.program, after, before)
+
+    def digest(self) -> bytes:
+        """Hash the view: 32 bytes, equal on devices whose tables are equal. Reads every row."""
+        self._engine.check_open()
+        with storage_errors(self._engine.path), self._engine.reader.connection() as connection:
+            return view_digest(connection, self._engine.program.tables)
+
+    def status(self) -> Status:
+        """Say where this device stands: pending and confirmed events, devices, relays, what is held or rejected."""
+        with self._engine.reading() as store:
+            return survey(store, self._engine.keys.device_key, self._syncing.states(), is_read_only=self.is_read_only)
+
+    @property
+    def device(self) -> bytes:
+        """This device's key in this space, 32 bytes: its identity in the log."""
+        return self._engine.keys.device_key
+
+    @property
+    def space_id(self) -> bytes:
+        """The space's id, 32 bytes, equal on all its devices."""
+        return self._engine.keys.space
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the file could be opened for reading only."""
+        return self._engine.is_read_only
+
+    # --- other devices -----------------------------------------------------------------------------------------------
+
+    def invite(self) -> str:
+        """Give a link with which another device joins: `app.join(path, link)`. Whoever holds it is a member."""
+        with self._engine.reading() as store:
+            return self._engine.exchange.invite(store, self._engine.program.name).link()
+
+    def version_vector(self) -> VersionVector:
+        """Say how far this device holds each device's chain of envelopes, its own unsealed events not counted."""
+        with self._engine.reading() as store:
+            return store.chains.version_vector()
+
+    def envelopes_for(self, version_vector: VersionVector) -> Iterator[bytes]:
+        """Give the envelopes that another device lacks, each chain in order. Seals this device's pending events first."""
+        self._engine.seal()
+        with self._engine.reading() as store:
+            missing = store.chains.missing_from(version_vector)
+        while True:
+            with self._engine.reading():
+                outbound = next(missing, None)
+            if outbound is None:
+                return
+            yield outbound.raw
+
+    def receive(self, envelopes: Iterable[bytes]) -> Receipt:
+        """Take in envelopes, in any order and with repeats, in one transaction and at most one rebase.
+
+        What is altered, of another space or malformed is refused, with the reason, and takes nothing else with it; an
+        envelope whose predecessor is missing is kept until that arrives.
+        """
+        self._engine.check_writable()
+        opened, refused = self._engine.exchange.open_all(envelopes)
+        received = self._engine.take_in(opened)
+        return Receipt(
+            envelopes=received.envelopes,
+            applied=received.applied,
+            replayed=received.replayed,
+            held=received.held,
+            void=received.void,
+            waiting=received.waiting,
+            refused=refused,
+        )
+
+    def seal(self) -> int:
+        """Put this device's pending events into envelopes, on disk when it returns, and give how many were made.
+
+        Exchanging does it by itself; a read-only space makes none.
+        """
+        return self._engine.seal()
+
+    def sync(self, *urls: str) -> Sync:
+        """Exchange with relays (`ws://`, `wss://`) in the background, until stopped or closed; several at once.
+
+        Returns at once. Being offline is a state, not an error: it is retried with growing delays. `Sync.wait()` blocks
+        until everything is exchanged; `space.status()` tells how it stands.
+        """
+        self._engine.check_writable()
+        return self._syncing.start(urls)
+
+    async def sync_forever(self, *urls: str) -> None:
+        """Exchange with relays as `sync` does, in the running event loop, until the task is cancelled."""
+        self._engine.check_writable()
+        await self._syncing.run(urls)
+
+    # --- awaitable forms ---------------------------------------------------------------------------------------------
+
+    async def aappend(self, *events: Event) -> tuple[Timestamp, ...]:
+        """`append`, without blocking the event loop."""
+        return await asyncio.to_thread(self.append, *events)
+
+    async def aquery(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+        """`query`, without blocking the event loop."""
+        return await asyncio.to_thread(self.query, sql, parameters)
+
+    async def aclose(self) -> None:
+        """`close`, without blocking the event loop."""
+        await asyncio.to_thread(self.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # --- life and death ----------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop syncing and let go of the file. May be called twice."""
+        self._syncing.stop()
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        keys = self._engine.keys
+        return f"<Space {keys.space[:4].hex()} at {self._engine.path!r}, device {keys.device_key[:4].hex()}>"

@@ -1,0 +1,103 @@
+"""What `space.status()` and the replication primitives report, as plain frozen values."""
+
+from dataclasses import dataclass
+
+from driftlog._core.clock import Timestamp
+from driftlog._core.event import Event
+from driftlog._core.ids import DeviceKey
+from driftlog._protocol.device_values import SyncState
+from driftlog._store.log import State
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One event in the log, as it is read by people and programs."""
+
+    timestamp: Timestamp
+    """Its place: `.hlc`, `.device`, `.event_hash`; sorts in the total order."""
+    wall_ms: int
+    """What the clock of its device showed, milliseconds since 1970."""
+    name: str
+    version: int
+    event: Event | None
+    """The event, or None if its type or version is not one this app declares, or its payload does not fit the type."""
+    state: State
+    reason: str | None
+    """Why it was rejected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An envelope that was not let in."""
+
+    index: int
+    """Its place among those that were given."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What `space.receive` did."""
+
+    envelopes: int
+    """Envelopes that were new."""
+    applied: int
+    """Events that took their place, whatever became of them there."""
+    replayed: int
+    """Events that had their place already and were replayed, because earlier ones arrived."""
+    held: int
+    """Events whose stamp is more than a day ahead of this device's clock."""
+    void: int
+    """Events that count for nobody, because their stamp does not follow their device's previous one."""
+    waiting: int
+    """Envelopes kept until their predecessor arrives."""
+    refused: tuple[Refusal, ...]
+    """Envelopes that were not let in, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """A device of the space, as this one knows it."""
+
+    device: DeviceKey
+    is_self: bool
+    envelopes: int
+    """The number of its last envelope."""
+    is_forked: bool
+    """Two histories bear this device's key: it was copied, or restored from a backup. All of both counts."""
+    held: int
+    """Its events that wait because their stamps are too far ahead: its clock was wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayStatus:
+    """A relay, as this device knows it."""
+
+    url: str
+    cursor: int
+    """How far this device has read, in the relay's positions."""
+    confirmed_envelopes: int
+    """Own envelopes up to this number are durable there."""
+    state: SyncState | None
+    """The conversation that goes on, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of a space on this device."""
+
+    pending: int
+    """Own events that no relay is known to hold durably."""
+    confirmed: int
+    """Own events that a relay holds durably."""
+    events: int
+    rejected: int
+    held: int
+    unknown: int
+    waiting_envelopes: int
+    """Envelopes kept until their predecessor arrives."""
+    void: int
+    """Events received that count for nobody."""
+    devices: tuple[DeviceStatus, ...]
+    relays: tuple[RelayStatus, ...]
+    is_read_only: bool

@@ -7,6 +7,7 @@ from driftlog import errors
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event
 from driftlog._core.version_vector import Head, VersionVector
+from driftlog._protocol.device_values import Phase, SyncState
 from driftlog._sqlite.rows import Row
 from driftlog._store.log import State
 from driftlog._store.program import reject
@@ -25,6 +26,7 @@ __all__ = [
     "EventRejected",
     "Head",
     "LogEntry",
+    "Phase",
     "Receipt",
     "Refusal",
     "RelayStatus",
@@ -33,6 +35,7 @@ __all__ = [
     "State",
     "Status",
     "Sync",
+    "SyncState",
     "Timestamp",
     "Transaction",
     "VersionVector",

@@ -90,6 +90,10 @@ class InvalidEnvelope(DriftlogError):
     """Bytes that claim to be an envelope of this space are not one. They were not stored and changed nothing."""
 
 
+class InvalidAddress(DriftlogError):
+    """What was given as a relay's address cannot be one."""
+
+
 class RelayError(DriftlogError):
     """A relay said or did something that ends the conversation with it; local work goes on."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from driftlog._core.clock import Hlc, hlc_ms
+from driftlog._core.envelope import BATCH_SEQ_MAX
 from driftlog._core.event import Record
 from driftlog._core.ids import HASH_BYTES, KEY_BYTES, BatchSeq, DeviceKey, EnvelopeHash
 from driftlog._core.limits import (
@@ -99,7 +100,9 @@ def _decode_heads(reader: Reader) -> tuple[tuple[DeviceKey, Head], ...]:
     heads = []
     for _ in range(reader.uint("heads", ENVELOPE_HEADS_MAX)):
         device = DeviceKey(reader.take(KEY_BYTES, "head's device"))
-        seq = BatchSeq(reader.uint("head's number"))
+        seq = BatchSeq(reader.uint("head's number", BATCH_SEQ_MAX))
+        if seq == 0:
+            raise Malformed("a head has number 0")
         heads.append((device, Head(seq, EnvelopeHash(reader.take(HASH_BYTES, "head's hash")))))
     if any(a >= b for a, b in pairwise(heads)):
         raise Malformed("heads are not in order")

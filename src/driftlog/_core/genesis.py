@@ -96,6 +96,8 @@ class Invite:
             data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError) as error:
             raise InvalidInvite(damaged) from error
+        if base64.urlsafe_b64encode(data).rstrip(b"=").decode() != text:
+            raise InvalidInvite(damaged)
         if data[:1] not in (b"", bytes([INVITE_VERSION])):
             raise InvalidInvite(f"the invite has version {data[0]}, this Driftlog reads {INVITE_VERSION}; update it")
         if data[-_CHECKSUM_BYTES:] != _checksum(data[:-_CHECKSUM_BYTES]):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
+from driftlog._core.envelope import BATCH_SEQ_MAX
 from driftlog._core.ids import HASH_BYTES, KEY_BYTES, BatchSeq, DeviceKey, EnvelopeHash, digest
 from driftlog._core.wire import Malformed, Reader, write_uint
 
@@ -78,7 +79,7 @@ class VersionVector(Mapping[DeviceKey, tuple[Head, ...]]):
         flat: list[tuple[DeviceKey, Head]] = []
         for _ in range(reader.uint("heads", HEADS_MAX)):
             device = DeviceKey(reader.take(KEY_BYTES, "device"))
-            seq = BatchSeq(reader.uint("number", (1 << 63) - 1))
+            seq = BatchSeq(reader.uint("number", BATCH_SEQ_MAX))
             flat.append((device, Head(seq, EnvelopeHash(reader.take(HASH_BYTES, "hash")))))
         reader.end()
         if any(a >= b for a, b in pairwise(flat)) or any(head.batch_seq == 0 for _, head in flat):
@@ -88,10 +89,10 @@ class VersionVector(Mapping[DeviceKey, tuple[Head, ...]]):
     @classmethod
     def of(cls, flat: list[tuple[DeviceKey, Head]]) -> "VersionVector":
         """Build it from pairs of device and head."""
-        heads: dict[DeviceKey, tuple[Head, ...]] = {}
+        heads: dict[DeviceKey, list[Head]] = {}
         for device, head in flat:
-            heads[device] = (*heads.get(device, ()), head)
-        return cls(heads)
+            heads.setdefault(device, []).append(head)
+        return cls({device: tuple(chain) for device, chain in heads.items()})
 
     def digest(self) -> bytes:
         """Give 16 bytes that stand for this vector: equal exactly when the same envelopes are held."""

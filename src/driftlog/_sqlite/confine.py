@@ -4,7 +4,7 @@ Two fences. `vet_statement` looks at the text, for what SQLite would not ask abo
 `Confinement` is SQLite's authorizer, asked while a statement is compiled, which sees through views, triggers, defaults
 and aliases.
 
-Left out: endless statements (the engine interrupts them), and functions of floats whose last digit is the platform's.
+Left out: endless statements, which the authorizer cannot foresee.
 """
 
 import apsw

@@ -3,7 +3,7 @@
 Says nothing about what is stored (`_store`, `relay`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
@@ -41,19 +41,39 @@ ENVIRONMENT_ERRORS: Final = (
 event."""
 
 
-def connect(path: str | Path, *, durability: Durability = "full", is_read_only: bool = False) -> apsw.Connection:
+def _nothing(_: apsw.Connection) -> None:
+    pass
+
+
+def connect(
+    path: str | Path,
+    *,
+    durability: Durability = "full",
+    is_read_only: bool = False,
+    identify: Callable[[apsw.Connection], None] = _nothing,
+) -> apsw.Connection:
     """Open a connection with Driftlog's settings. `:memory:` is allowed; a file that cannot be written is opened so.
 
-    `full` syncs the WAL at every commit; `relaxed` at checkpoints only, and may lose a suffix in a power cut.
+    `full` syncs the WAL at every commit; `relaxed` at checkpoints only, and may lose a suffix in a power cut. `identify`
+    may refuse the file by raising: it is asked before anything is set, because making a stranger's file a WAL database
+    would change it.
     """
     flags = apsw.SQLITE_OPEN_READONLY if is_read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     connection = _open(str(path), flags)
+    try:
+        identify(connection)
+    except BaseException:
+        connection.close()
+        raise
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     # Savepoints would otherwise spill their undo pages to a file in /tmp: 30 µs an event instead of 2.
     connection.pragma("temp_store", "memory")
     connection.pragma("cache_size", -CACHE_KIB)
     connection.pragma("mmap_size", 0)
     connection.pragma("trusted_schema", 0)
+    # A misspelt "column" in double quotes would otherwise quietly be a string.
+    connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
+    connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
     if not is_read_only and not connection.readonly("main"):
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full" if durability == "full" else "normal")

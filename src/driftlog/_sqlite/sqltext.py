@@ -152,6 +152,9 @@ def fold(name: str) -> str:
 _CLOCK = "whose answer depends on the device's clock and time zone; use tx.wall_ms"
 _RANDOM = "which gives another answer on every device; use tx.random_int(...)"
 _CONNECTION = "which tells about this connection's history and not about the tables; use RETURNING, or read the tables"
+_LAST_DIGIT = (
+    "whose last digits are those of the machine's C library; compute it in Python from integers, or when reading"
+)
 _MACHINE = "which reaches outside the app's tables; leave it out"
 
 _IMPURE = {
@@ -159,6 +162,26 @@ _IMPURE = {
     **dict.fromkeys(("current_date", "current_time", "current_timestamp"), _CLOCK),
     **dict.fromkeys(("random", "randomblob"), _RANDOM),
     **dict.fromkeys(("changes", "total_changes", "last_insert_rowid"), _CONNECTION),
+    **dict.fromkeys(
+        (
+            "acos",
+            "acosh",
+            "asin",
+            "asinh",
+            "atan",
+            "atan2",
+            "atanh",
+            "cos",
+            "cosh",
+            "exp",
+            "ln",
+            "log",
+            "log10",
+            "log2",
+        ),
+        _LAST_DIGIT,
+    ),
+    **dict.fromkeys(("pow", "power", "sin", "sinh", "tan", "tanh"), _LAST_DIGIT),
     **dict.fromkeys(("load_extension", "fts3_tokenizer", "rtreecheck"), _MACHINE),
 }
 

@@ -29,7 +29,6 @@ _COUNT_VOID = "SELECT coalesce(sum(void_count), 0) FROM driftlog_envelope WHERE 
 _HEADS = "SELECT device, batch_seq, hash FROM driftlog_head"
 _DROP_HEAD = "DELETE FROM driftlog_head WHERE device = ? AND hash = ?"
 _ADD_HEAD = "INSERT INTO driftlog_head (device, hash, batch_seq, last_hlc, is_told) VALUES (?, ?, ?, ?, ?)"
-_HEADS_OF = "SELECT batch_seq, hash, last_hlc FROM driftlog_head WHERE device = ? ORDER BY batch_seq DESC, hash DESC"
 _UNTOLD = """
 SELECT device, batch_seq, hash FROM driftlog_head WHERE is_told = 0 AND device <> ?
 ORDER BY device, batch_seq, hash LIMIT ?
@@ -117,11 +116,6 @@ class Chains:
         return VersionVector.of(
             [(DeviceKey(d), Head(BatchSeq(s), EnvelopeHash(h))) for d, s, h in raw_rows(self._connection, _HEADS)]
         )
-
-    def last(self, device: DeviceKey) -> tuple[Head | None, int]:
-        """Give a device's head and its last stamp; of a fork, the longest branch."""
-        row = next(raw_rows(self._connection, _HEADS_OF, (device,)), None)
-        return (Head(row[0], row[1]), row[2]) if row else (None, 0)
 
     def untold(self, own: DeviceKey, count: int) -> list[tuple[DeviceKey, Head]]:
         """Give heads of other devices that no own envelope has named yet, in order."""

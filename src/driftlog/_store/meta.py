@@ -1,25 +1,36 @@
 """The small facts of a space's file: app, genesis, keys, the view's maker, and how far each relay was read."""
 
+import struct
 from typing import NamedTuple
 
 import apsw
 
 from driftlog._core.ids import Birthday, EpochId
+from driftlog._core.version_vector import Head
 from driftlog._sqlite.rows import raw_rows
 
 _GET = "SELECT value FROM driftlog_meta WHERE key = ?"
 _SET = "INSERT INTO driftlog_meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 _EPOCHS = "SELECT id, key FROM driftlog_epoch"
 _ADD_EPOCH = "INSERT INTO driftlog_epoch (id, key) VALUES (?, ?)"
-_RELAY = "SELECT birthday, cursor, confirmed_seq FROM driftlog_relay WHERE url = ?"
-_RELAYS = "SELECT url, birthday, cursor, confirmed_seq FROM driftlog_relay ORDER BY url"
+_RELAY = "SELECT birthday, cursor, confirmed_seq, refused, refused_reason FROM driftlog_relay WHERE url = ?"
+_RELAYS = "SELECT url, birthday, cursor, confirmed_seq, refused, refused_reason FROM driftlog_relay ORDER BY url"
 _SET_RELAY = """
-INSERT INTO driftlog_relay (url, birthday, cursor, confirmed_seq) VALUES (?, ?, ?, ?)
+INSERT INTO driftlog_relay (url, birthday, cursor, confirmed_seq, refused, refused_reason) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (url) DO UPDATE SET
-  birthday = excluded.birthday, cursor = excluded.cursor, confirmed_seq = excluded.confirmed_seq
+  birthday = excluded.birthday, cursor = excluded.cursor, confirmed_seq = excluded.confirmed_seq,
+  refused = excluded.refused, refused_reason = excluded.refused_reason
 """
 _CONFIRMED = "SELECT coalesce(max(confirmed_seq), 0) FROM driftlog_relay"
+_BRANCH = struct.Struct(">Q32sQ")
 _COUNT_STATES = "SELECT state, count(*) FROM driftlog_log WHERE state <> 0 GROUP BY state"
+
+
+class Branch(NamedTuple):
+    """The end of a chain: its head, None before the first envelope, and its last stamp."""
+
+    head: Head | None
+    last_hlc: int
 
 
 class RelayMark(NamedTuple):
@@ -28,6 +39,11 @@ class RelayMark(NamedTuple):
     birthday: Birthday
     cursor: int
     confirmed_seq: int
+    """The last own envelope that the relay is known to hold durably."""
+    refused: int
+    """Envelopes from it that were not let in here."""
+    refused_reason: str | None
+    """Why the last of them was not."""
 
 
 class Meta:
@@ -52,6 +68,18 @@ class Meta:
     def add_epoch(self, epoch: EpochId, key: bytes) -> None:
         """Keep an epoch's key."""
         self._connection.execute(_ADD_EPOCH, (epoch, key))
+
+    def own_branch(self) -> Branch:
+        """Give the end of the chain that this device goes on writing."""
+        value = self.get("own_branch")
+        if value is None:
+            return Branch(None, 0)
+        batch_seq, hash_, last_hlc = _BRANCH.unpack(value)
+        return Branch(Head(batch_seq, hash_), last_hlc)
+
+    def set_own_branch(self, head: Head, last_hlc: int) -> None:
+        """Set the end of the chain that this device goes on writing."""
+        self.set("own_branch", _BRANCH.pack(*head, last_hlc))
 
     def relay(self, url: str) -> RelayMark | None:
         """Give the mark of a relay, or None before the first conversation with it."""

@@ -73,12 +73,15 @@ CREATE TABLE driftlog_head (
   PRIMARY KEY (device, hash)
 ) STRICT, WITHOUT ROWID;
 
--- Relays this device has talked to: how far it has read, and which of its own envelopes are durable there.
+-- Relays this device has talked to: how far it has read, which of its own envelopes are durable there, and what it was
+-- sent from there that could not be let in.
 CREATE TABLE driftlog_relay (
   url TEXT PRIMARY KEY,
   birthday BLOB NOT NULL,
   cursor INTEGER NOT NULL,
-  confirmed_seq INTEGER NOT NULL
+  confirmed_seq INTEGER NOT NULL,
+  refused INTEGER NOT NULL,
+  refused_reason TEXT
 ) STRICT, WITHOUT ROWID;
 """
 
@@ -98,7 +101,9 @@ def is_empty(connection: apsw.Connection) -> bool:
 
 
 def identify(connection: apsw.Connection, path: str | Path) -> None:
-    """Raise unless the file is a space that this Driftlog can read. Changes nothing."""
+    """Raise unless the file is empty or a space that this Driftlog can read. Changes nothing."""
+    if is_empty(connection):
+        return
     if connection.pragma("application_id") != APPLICATION_ID:
         raise NotADriftlogFile(f"{path} is an SQLite database, but not a Driftlog space; choose another path")
     version = connection.pragma("user_version")

@@ -17,6 +17,7 @@ from driftlog._core.envelope import Envelope
 from driftlog._core.event import Event, Record, place
 from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash, SpaceId
 from driftlog._core.limits import ENVELOPE_EVENTS_MAX, ENVELOPE_HEADS_MAX, HOLD_MS, WAITING_BYTES_MAX
+from driftlog._core.version_vector import Head
 from driftlog._store.chain import Chains
 from driftlog._store.fold import Arrival, Fold, Integrated, Progress
 from driftlog._store.log import BEFORE_ALL, Log, State
@@ -133,7 +134,7 @@ class Store:
         if version != self._data_version:
             self._last = self.log.last_placed()
             self._first_held = self.log.first_held()
-            _, sealed = self.chains.last(self._device)
+            _, sealed = self.meta.own_branch()
             self._own_hlc = self.log.last_own_after(self._device, sealed) or sealed
             self._data_version = version
         if self._first_held is not None and not is_held(self._first_held, self._clock()):
@@ -173,7 +174,7 @@ class Store:
     def seal_pending(self, seal: SealBatch) -> int:
         """Put the device's unsealed events into envelopes, within a transaction. Gives how many envelopes were made."""
         made = 0
-        head, sealed_hlc = self.chains.last(self._device)
+        head, sealed_hlc = self.meta.own_branch()
         while records := self.log.own_after(self._device, sealed_hlc, ENVELOPE_EVENTS_MAX):
             run = split_records(records)[0]
             heads = self.chains.untold(self._device, ENVELOPE_HEADS_MAX)
@@ -182,13 +183,14 @@ class Store:
             sealed_hlc = run[-1].hlc
             self.chains.add(envelope, sealed_hlc, 0, is_told=True)
             self.chains.tell(heads)
-            head, _ = self.chains.last(self._device)
+            head = Head(batch_seq, envelope.hash)
+            self.meta.set_own_branch(head, sealed_hlc)
             made += 1
         return made
 
     def has_unsealed(self) -> bool:
         """Tell whether this device has events that are in no envelope yet."""
-        return bool(self.log.own_after(self._device, self.chains.last(self._device)[1], 1))
+        return self.log.last_own_after(self._device, self.meta.own_branch().last_hlc) is not None
 
     def pending(self) -> int:
         """Count this device's events that no relay is known to hold durably."""
@@ -220,6 +222,8 @@ class Store:
             valid = [record for record in batch.records if record.hlc > last_hlc]
             void += len(batch.records) - len(valid)
             self.chains.add(envelope, max(last_hlc, batch.records[-1].hlc), len(batch.records) - len(valid))
+            if header.device == self._device:
+                self._follow_own(envelope, batch.records[-1].hlc)
             new += found is None
             held += self._sort_out(header.device, valid, arrived)
             queue += [self._open_envelope(raw) for raw in self.chains.waiting_after(envelope)]
@@ -241,9 +245,19 @@ class Store:
                 held += 1
             else:
                 arrived[at] = record
-        if device == self._device and records:
-            self._own_hlc = max(self._own_hlc, records[-1].hlc)
         return held
+
+    def _follow_own(self, envelope: Envelope, last_hlc: int) -> None:
+        """Go on where this device's own history went on without this file: it is an older copy of itself.
+
+        With events of its own that are in no envelope yet, it stays on its branch: they come before what was received, and
+        would be void behind it. That makes a fork, which keeps both and is shown.
+        """
+        head = self.meta.own_branch().head
+        continues = envelope.header.previous == (head.hash if head is not None else NO_ENVELOPE)
+        if continues and not self.has_unsealed():
+            self.meta.set_own_branch(Head(envelope.header.batch_seq, envelope.hash), last_hlc)
+            self._own_hlc = max(self._own_hlc, last_hlc)
 
     # --- the view ----------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ Triggers and foreign keys are off meanwhile, because the images already hold wha
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from hashlib import blake2b
 from operator import itemgetter
 from typing import Any
@@ -25,7 +25,7 @@ from driftlog._sqlite.rows import Parameters, Row, SqlValue, fetch_all, fetch_on
 from driftlog._sqlite.sqltext import excerpt
 from driftlog._sqlite.tables import Table, TableSet
 from driftlog._store.program import Materializer, Rejection
-from driftlog.errors import ForbiddenSQL
+from driftlog.errors import DriftlogError, ForbiddenSQL
 
 _log = logging.getLogger("driftlog")
 
@@ -69,8 +69,7 @@ class ViewTransaction:
 
     def execute(self, sql: str, parameters: Parameters = ()) -> None:
         """Run one INSERT, UPDATE or DELETE."""
-        if sql not in self._vetted:
-            self._vet(sql)
+        self._vet(sql)
         try:
             self._connection.execute(sql, parameters)
         except (apsw.AuthError, apsw.SQLError) as error:
@@ -78,8 +77,7 @@ class ViewTransaction:
 
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """Give the first row of a query, or None."""
-        if sql not in self._vetted:
-            self._vet(sql)
+        self._vet(sql)
         try:
             return fetch_one(self._connection, sql, parameters)
         except (apsw.AuthError, apsw.SQLError) as error:
@@ -87,8 +85,7 @@ class ViewTransaction:
 
     def query(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Give all rows of a query. Without ORDER BY their order is SQLite's choice; do not let the result hang on it."""
-        if sql not in self._vetted:
-            self._vet(sql)
+        self._vet(sql)
         try:
             return fetch_all(self._connection, sql, parameters)
         except (apsw.AuthError, apsw.SQLError) as error:
@@ -112,8 +109,11 @@ class ViewTransaction:
         return self._entropy
 
     def _vet(self, sql: str) -> None:
-        vet_statement(sql)
-        self._vetted.add(sql)
+        if not self._confinement.is_active:
+            raise DriftlogError("a materializer's tx was used after the materializer returned; use it within only")
+        if sql not in self._vetted:
+            vet_statement(sql)
+            self._vetted.add(sql)
 
     def _explained(self, sql: str, error: apsw.Error) -> Exception:
         reason = self._confinement.take_reason()
@@ -143,6 +143,7 @@ class View:
 
     def drop(self) -> None:
         """Remove every table, view, index and trigger that is not the engine's own, whichever app version made them."""
+        # The tables may be of an older version of the app, with foreign keys that this one does not have.
         with self._constraints_suspended():
             for kind in ("view", "table"):
                 names = self._connection.execute(
@@ -229,7 +230,8 @@ class View:
             return
         tables = self._tables.tables
         execute = self._connection.execute
-        with self._constraints_suspended():
+        has_constraints = self._tables.has_foreign_keys or self._tables.has_triggers
+        with self._constraints_suspended() if has_constraints else nullcontext():
             for (index, key), row in images.items():
                 table = tables[index]
                 if row is None or table.has_unique:
@@ -253,10 +255,8 @@ class View:
 
     @contextmanager
     def _constraints_suspended(self) -> Iterator[None]:
-        # `PRAGMA foreign_keys` does nothing within a transaction; the configuration call does.
-        if not (self._tables.has_foreign_keys or self._tables.has_triggers):
-            yield
-            return
+        # `PRAGMA foreign_keys` does nothing within a transaction; the configuration call does. It costs that every cached
+        # statement is compiled again, so it is left out where there is nothing to suspend.
         config = self._connection.config
         config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 0)
         config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)

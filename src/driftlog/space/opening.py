@@ -7,6 +7,7 @@ from pathlib import Path
 import apsw
 
 from driftlog._core.genesis import Genesis, Invite
+from driftlog._core.wire import Malformed
 from driftlog._crypto import keys as crypto_keys
 from driftlog._crypto.keys import SEED_BYTES, Entropy, SpaceKeys
 from driftlog._sqlite.connection import Durability, connect, storage_errors
@@ -31,7 +32,6 @@ def open_space(program: Program, path: str | Path, *, durability: Durability, cl
             genesis, epoch_key = crypto_keys.found_space(seed, entropy)
             keys = _write(connection, program, path, seed, genesis, epoch_key)
         else:
-            schema.identify(connection, path)
             keys = _read(connection, program, path)
         return Space(Engine(connection, program, keys, path=str(path), clock=clock, entropy=entropy))
 
@@ -58,7 +58,7 @@ def _connected(path: str | Path, durability: Durability) -> Iterator[apsw.Connec
     """Connect, and let go of the file again if what follows fails."""
     is_new = str(path) != MEMORY and not Path(path).exists()
     with storage_errors(str(path)):
-        connection = connect(path, durability=durability)
+        connection = connect(path, durability=durability, identify=lambda opened: schema.identify(opened, path))
         try:
             yield connection
         except BaseException:
@@ -97,8 +97,13 @@ def _read(connection: apsw.Connection, program: Program, path: str | Path) -> Sp
         raise OtherApp(
             f"{path} belongs to the app {app_name.decode()!r}, this is {program.name!r}; open it with that app"
         )
-    genesis = Genesis.decode(stated)
-    epoch_key = meta.epochs()[genesis.epoch]
+    try:
+        genesis = Genesis.decode(stated)
+    except Malformed as error:
+        raise Corrupt(f"{path} holds a damaged genesis ({error}); restore a backup") from error
+    epoch_key = meta.epochs().get(genesis.epoch, b"")
+    if crypto_keys.commitment(epoch_key) != genesis.epoch_commitment:
+        raise Corrupt(f"{path} lacks the key of its epoch, or holds a damaged one; restore a backup")
     keys = SpaceKeys.of(read_seed(Path(path)), genesis, epoch_key)
     if keys.device_key != device:
         raise MissingDeviceKey(

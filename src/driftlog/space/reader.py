@@ -29,6 +29,19 @@ class Reader:
             else:
                 yield self._connection
 
+    @contextmanager
+    def consistent(self) -> Iterator[apsw.Connection]:
+        """Borrow the connection, with all statements seeing one state of the file, whoever writes meanwhile."""
+        with self.connection() as connection:
+            if self._is_shared:
+                yield connection
+                return
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("COMMIT")
+
     def close(self) -> None:
         """Close the connection, if it is this reader's own."""
         with self._lock:

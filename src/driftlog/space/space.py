@@ -20,6 +20,7 @@ from driftlog._store.fold import Progress
 from driftlog._store.program import Program, Rejection
 from driftlog._store.store import Store
 from driftlog._store.view import view_digest
+from driftlog.errors import DriftlogError
 from driftlog.space.appender import rejected
 from driftlog.space.engine import Engine
 from driftlog.space.entries import decode_entries, prepare_events
@@ -34,27 +35,35 @@ class Transaction:
     def __init__(self, store: Store, program: Program) -> None:
         self._store = store
         self._program = program
+        self._is_over = False
 
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """Give the first row of a query, or None; it sees what this transaction appended."""
-        vet_query(sql)
+        self._check(sql)
         with query_only(self._store.connection):
             return fetch_one(self._store.connection, sql, parameters)
 
     def query(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Give all rows of a query; it sees what this transaction appended."""
-        vet_query(sql)
+        self._check(sql)
         with query_only(self._store.connection):
             return fetch_all(self._store.connection, sql, parameters)
 
     def append(self, *events: Event) -> tuple[Timestamp, ...]:
         """Append events to the transaction, all or none. `EventRejected` may be caught, and the transaction goes on."""
         prepared = prepare_events(self._program, events)
+        self._check(None)
         try:
             with self._store.savepoint():
                 return self._store.append(prepared)
         except Rejection as rejection:
             raise rejected(rejection) from rejection.__cause__
+
+    def _check(self, sql: str | None) -> None:
+        if self._is_over:
+            raise DriftlogError("the transaction is over; use its tx within the `with` block only")
+        if sql is not None:
+            vet_query(sql)
 
 
 class Space:
@@ -85,7 +94,11 @@ class Space:
         Other writers wait meanwhile, so keep it short. Append through the object it gives, not through the space.
         """
         with self._engine.writing() as store:
-            yield Transaction(store, self._engine.program)
+            transaction = Transaction(store, self._engine.program)
+            try:
+                yield transaction
+            finally:
+                transaction._is_over = True
         self._engine.changed.tell()
 
     def rebuild(self, progress: Progress | None = None) -> int:
@@ -115,7 +128,7 @@ class Space:
     def digest(self) -> bytes:
         """Hash the view: 32 bytes, equal on devices whose tables are equal. Reads every row."""
         self._engine.check_open()
-        with storage_errors(self._engine.path), self._engine.reader.connection() as connection:
+        with storage_errors(self._engine.path), self._engine.reader.consistent() as connection:
             return view_digest(connection, self._engine.program.tables)
 
     def status(self) -> Status:

@@ -78,6 +78,10 @@ class RelayStatus:
     """How far this device has read, in the relay's positions."""
     confirmed_envelopes: int
     """Own envelopes up to this number are durable there."""
+    refused: int
+    """Envelopes from it that were not let in, because they were not authentic envelopes of this space."""
+    refused_reason: str | None
+    """Why the last of them was not."""
     state: SyncState | None
     """The conversation that goes on, if any."""
 

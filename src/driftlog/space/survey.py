@@ -52,6 +52,8 @@ def _relays(store: Store, states: Mapping[str, SyncState]) -> tuple[RelayStatus,
             url=url,
             cursor=marks[url].cursor if url in marks else 0,
             confirmed_envelopes=marks[url].confirmed_seq if url in marks else 0,
+            refused=marks[url].refused if url in marks else 0,
+            refused_reason=marks[url].refused_reason if url in marks else None,
             state=states.get(url),
         )
         for url in sorted({*marks, *states})

@@ -1,12 +1,197 @@
-"""Background sync: one thread with an event loop of its own per space, one driver per relay."""
+"""Background sync: one thread with an event loop of its own for each `space.sync(...)`, one driver for each relay in it.
+
+The same drivers run as a coroutine in a loop the app already has. Nothing is decided here: what state a conversation is
+in comes from its session, by way of the driver.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from threading import Condition, Thread
+from urllib.parse import urlsplit
+
+from driftlog._driver.driver import run
+from driftlog._protocol.device_values import Phase, SyncState
+from driftlog._transport.websocket import connect
+from driftlog.errors import DriftlogError, InvalidAddress, RelayRefused
+from driftlog.space.engine import Engine
+from driftlog.space.replica import SpaceReplica
+
+_log = logging.getLogger("driftlog")
+
+SCHEMES = ("ws", "wss")
+OVER = (Phase.STOPPED,)
 
 
-class Sync: ...
+class Board:
+    """The latest state of every conversation of a space, which can be waited on."""
+
+    def __init__(self) -> None:
+        self._condition = Condition()
+        self._state_by_url: dict[str, SyncState] = {}
+        self._changes = 0
+
+    def post(self, url: str, state: SyncState) -> None:
+        """Set the state of a conversation."""
+        with self._condition:
+            self._state_by_url[url] = state
+            self._changes += 1
+            self._condition.notify_all()
+
+    def read(self) -> tuple[int, dict[str, SyncState]]:
+        """Give the number of changes so far, and all states."""
+        with self._condition:
+            return self._changes, dict(self._state_by_url)
+
+    def wait_past(self, changes: int, timeout: float | None) -> bool:
+        """Block until there have been more changes than that, and tell whether it was in time."""
+        with self._condition:
+            return self._condition.wait_for(lambda: self._changes > changes, timeout)
+
+
+class Sync:
+    """A sync that goes on in the background: given by `space.sync(...)`, ended by `stop()` or with the space."""
+
+    def __init__(self, engine: Engine, board: Board, urls: Sequence[str]) -> None:
+        self._engine = engine
+        self._board = board
+        self._urls = tuple(urls)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._is_ready = Condition()
+        # A daemon: an app that ends without closing its space loses nothing, and must not hang.
+        self._thread = Thread(target=self._run, name="driftlog-sync", daemon=True)
+        self._thread.start()
+        with self._is_ready:
+            self._is_ready.wait_for(lambda: self._stop is not None)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The relays it talks to."""
+        return self._urls
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not been stopped."""
+        return self._thread.is_alive()
+
+    def states(self) -> dict[str, SyncState]:
+        """Give how it stands with each relay, by URL."""
+        _, states = self._board.read()
+        return {url: state for url, state in states.items() if url in self._urls}
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until each relay holds all this device has, durably, and this device has all each relay holds.
+
+        `timeout` is in seconds. Gives False if it ran out, or the sync was stopped. Being offline is waited out; a relay
+        that refuses this device or its envelopes raises `RelayRefused`.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            changes, states = self._board.read()
+            ours = [states[url] for url in self._urls if url in states]
+            for state in ours:
+                if state.phase is Phase.REFUSED:
+                    raise RelayRefused(f"{state.detail}; what was made here is kept, and can go to another relay")
+            is_synced = len(ours) == len(self._urls) and all(state.phase is Phase.SYNCED for state in ours)
+            if is_synced and not any(self._has_unconfirmed(url) for url in self._urls):
+                return True
+            if not self.is_running:
+                return False
+            if not self._board.wait_past(changes, None if deadline is None else max(0.0, deadline - time.monotonic())):
+                return False
+
+    def stop(self) -> None:
+        """End it, and return when nothing of it is left. May be called twice."""
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def _has_unconfirmed(self, url: str) -> bool:
+        # What was appended a moment ago may not have reached the session yet: only the store knows.
+        with self._engine.reading() as store:
+            mark = store.meta.relay(url)
+            head = store.meta.own_branch().head
+            confirmed = mark.confirmed_seq if mark is not None else 0
+            return store.has_unsealed() or (head is not None and head.batch_seq > confirmed)
+
+    def _run(self) -> None:
+        asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        with self._is_ready:
+            self._loop = asyncio.get_running_loop()
+            self._stop = asyncio.Event()
+            self._is_ready.notify_all()
+        await converse(self._engine, self._board, self._urls, self._stop)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{url}: {state.phase.value}" for url, state in self.states().items())
+        return f"<Sync {shown or ', '.join(self._urls)}>"
 
 
 class Syncing:
-    def __init__(self, space: object) -> None: ...
-    def states(self) -> dict[str, object]:
-        return {}
+    """All syncs of one space."""
 
-    def stop(self) -> None: ...
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._board = Board()
+        self._syncs: list[Sync] = []
+
+    def start(self, urls: Sequence[str]) -> Sync:
+        """Start one in the background."""
+        check_urls(urls)
+        self._syncs = [sync for sync in self._syncs if sync.is_running]
+        for sync in self._syncs:
+            for url in set(urls) & set(sync.urls):
+                raise DriftlogError(
+                    f"this space syncs with {url} already; stop that one first, or use what it returned"
+                )
+        sync = Sync(self._engine, self._board, urls)
+        self._syncs.append(sync)
+        return sync
+
+    async def run(self, urls: Sequence[str]) -> None:
+        """Sync in the running loop, until cancelled."""
+        check_urls(urls)
+        await converse(self._engine, self._board, urls, asyncio.Event())
+
+    def states(self) -> dict[str, SyncState]:
+        """Give the latest state of every conversation."""
+        _, states = self._board.read()
+        return states
+
+    def stop(self) -> None:
+        """End all background syncs."""
+        for sync in self._syncs:
+            sync.stop()
+
+
+async def converse(engine: Engine, board: Board, urls: Sequence[str], stop: asyncio.Event) -> None:
+    """Run a driver for each relay until `stop` is set."""
+    replica = SpaceReplica(engine, board.post)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for url in urls:
+                tasks.create_task(run(replica, url, connect, stop=stop, seed=secrets.randbits(64)))
+    finally:
+        for url in urls:
+            _, states = board.read()
+            if url in states and states[url].phase not in OVER:
+                board.post(url, SyncState(Phase.STOPPED, "the sync has ended"))
+
+
+def check_urls(urls: Sequence[str]) -> None:
+    """Raise `InvalidAddress` for what cannot be a relay's address."""
+    if not urls:
+        raise InvalidAddress("no relay to sync with; give its address, such as wss://relay.example")
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme not in SCHEMES or not parts.hostname:
+            raise InvalidAddress(
+                f"{url!r} is not a relay's address; give one such as wss://relay.example or ws://localhost:8787"
+            )
+    if len(set(urls)) != len(urls):
+        raise InvalidAddress("the same relay is named twice; name it once")

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""The one entry point for every task: `python3 tasks.py demo`, `python3 tasks.py test`.
+
+Runs on a bare Python 3.11 or newer: it makes `.venv`, installs what `requirements.lock` names, and runs the task there.
+Nothing is installed again until the lock or the project's metadata changes.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+LOCK = ROOT / "requirements.lock"
+STAMP = VENV / "installed"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+
+
+def main() -> int:
+    """Run the task that the command line names."""
+    if sys.version_info < (3, 11):
+        sys.exit(f"Driftlog needs Python 3.11 or newer, this is {sys.version.split()[0]}; run tasks.py with a newer one")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=sorted(TASKS), help="what to run")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to what is run")
+    arguments = parser.parse_args()
+    install()
+    return TASKS[arguments.task](arguments.rest)
+
+
+def install() -> None:
+    """Make the virtual environment, unless it is there and current."""
+    wanted = hashlib.sha256(LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    if STAMP.exists() and STAMP.read_text() == wanted:
+        return
+    print("tasks: installing into .venv …", flush=True)
+    if VENV.exists():
+        shutil.rmtree(VENV)
+    venv.create(VENV, with_pip=True)
+    pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--require-hashes", "-r", str(LOCK)], check=True)
+    subprocess.run([*pip, "--no-deps", "-e", str(ROOT)], check=True)
+    STAMP.write_text(wanted)
+
+
+def run(*command: str) -> int:
+    """Run a command of the virtual environment, in the project's root."""
+    program = BIN / command[0]
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
+    return subprocess.run([str(program), *command[1:]], cwd=ROOT, env=environment, check=False).returncode
+
+
+def demo(rest: list[str]) -> int:
+    """Show real devices syncing."""
+    return run("driftlog", "demo", *rest)
+
+
+def test(rest: list[str]) -> int:
+    """Pass all tests, on all cores."""
+    return run("pytest", "-n", "auto", *rest)
+
+
+def check(rest: list[str]) -> int:
+    """Lint, formatting and types."""
+    commands = (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pyright"])
+    return max(run(*command, *rest) for command in commands)
+
+
+def bench(rest: list[str]) -> int:
+    """Measure, as ratios to a floor of the same run."""
+    return run("python", "-m", "bench", *rest)
+
+
+def campaign(rest: list[str]) -> int:
+    """Run property cases by the ten thousand."""
+    return run("python", "-m", "tests.campaign", *rest)
+
+
+def flights(rest: list[str]) -> int:
+    """Sync a year of departures between three airports."""
+    return run("python", "-m", "examples.flights", *rest)
+
+
+def lock(rest: list[str]) -> int:
+    """Write `requirements.lock` anew from pyproject.toml (needs uv)."""
+    command = ["uv", "pip", "compile", "pyproject.toml", "--group", "dev", "--extra", "cli", "--universal"]
+    options = ["--generate-hashes", "--no-emit-index-url", "--no-annotate", "--quiet", "--output-file", str(LOCK)]
+    return subprocess.run([*command, *options, *rest], cwd=ROOT, check=False).returncode
+
+
+TASKS = {
+    "bench": bench,
+    "campaign": campaign,
+    "check": check,
+    "demo": demo,
+    "flights": flights,
+    "lock": lock,
+    "test": test,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,226 @@
+"""What an app does with a space: append, read, decide, look back, invite."""
+
+from pathlib import Path
+
+import pytest
+
+from driftlog import EventRejected, State, VersionVector
+from driftlog.errors import DriftlogError, ForbiddenSQL
+from driftlog.testing import exchange, fleet
+from tests.todo_app import Clock, TodoAdded, TodoCompleted, TodoRemoved, TodoRenamed, todo_app
+
+
+def test_what_was_appended_is_in_the_tables_when_append_returns() -> None:
+    with todo_app().open(":memory:") as space:
+        first, second = space.append(TodoAdded(id="1", text="milk"), TodoCompleted(id="1"))
+
+        [row] = space.query("SELECT * FROM todo WHERE done = ?", (1,))
+
+        assert first < second
+        assert (row.id, row["text"], row[2]) == ("1", "milk", 1)
+
+
+def test_a_rejected_event_takes_the_whole_append_with_it() -> None:
+    with todo_app().open(":memory:") as space:
+        with pytest.raises(EventRejected, match="TodoCompleted was rejected: no such todo") as caught:
+            space.append(TodoAdded(id="1", text="milk"), TodoCompleted(id="2"))
+
+        assert caught.value.reason == "no such todo"
+        assert space.query("SELECT * FROM todo") == []
+        assert list(space.log()) == []
+
+
+def test_a_transaction_reads_what_it_appended_and_an_error_undoes_it() -> None:
+    with todo_app().open(":memory:") as space:
+        with space.transaction() as tx:
+            tx.append(TodoAdded(id="1", text="milk"))
+            count = tx.one("SELECT count(*) AS n FROM todo")
+            assert count is not None
+            assert count.n == 1
+        with pytest.raises(KeyError), space.transaction() as tx:
+            tx.append(TodoAdded(id="2", text="bread"))
+            raise KeyError
+
+        assert [row.id for row in space.query("SELECT id FROM todo")] == ["1"]
+
+
+def test_a_rejection_within_a_transaction_can_be_caught_and_costs_only_its_own_append() -> None:
+    with todo_app().open(":memory:") as space:
+        with space.transaction() as tx:
+            tx.append(TodoAdded(id="1", text="milk"))
+            with pytest.raises(EventRejected, match="UNIQUE"):
+                tx.append(TodoAdded(id="2", text="bread"), TodoAdded(id="1", text="again"))
+            tx.append(TodoCompleted(id="1"))
+
+        assert space.query("SELECT id, done FROM todo") == [("1", 1)]
+
+
+def test_stamps_increase_across_a_rolled_back_append() -> None:
+    with todo_app().open(":memory:", clock=Clock()) as space:
+        [before] = space.append(TodoAdded(id="1", text="milk"))
+        with pytest.raises(EventRejected):
+            space.append(TodoAdded(id="1", text="milk"))
+        [after] = space.append(TodoAdded(id="2", text="milk"))
+
+        assert after.hlc == before.hlc + 1
+
+
+def test_the_view_cannot_be_changed_behind_the_logs_back() -> None:
+    with todo_app().open(":memory:") as space, space.transaction() as tx:
+        for statement in ("DELETE FROM todo", "COMMIT", "PRAGMA user_version = 7", "SELECT 1; SELECT 2"):
+            with pytest.raises(ForbiddenSQL, match="append an event"):
+                tx.query(statement)
+        with pytest.raises(ForbiddenSQL, match="append an event"):
+            tx.query("WITH x AS (SELECT 1) INSERT INTO todo VALUES ('a', 'a', 0)")
+
+
+def test_a_transaction_is_of_no_use_after_its_block() -> None:
+    with todo_app().open(":memory:") as space:
+        with space.transaction() as tx:
+            pass
+        with pytest.raises(DriftlogError, match="is over"):
+            tx.append(TodoAdded(id="1", text="milk"))
+        with pytest.raises(DriftlogError, match="is over"):
+            tx.query("SELECT 1")
+
+
+def test_the_log_is_read_between_two_timestamps_both_left_out() -> None:
+    with todo_app().open(":memory:") as space:
+        stamps = [space.append(TodoAdded(id=str(n), text="x"))[0] for n in range(2_500)]
+
+        between = [entry.timestamp for entry in space.log(after=stamps[3], before=stamps[2_400])]
+
+        assert between == stamps[4:2_400]
+        assert [entry.event for entry in space.log(before=stamps[1])] == [TodoAdded(id="0", text="x")]
+
+
+def test_a_late_event_takes_its_place_and_the_past_is_judged_again() -> None:
+    early, late = Clock(1_000), Clock(2_000)
+    a, b = fleet(todo_app(), 2, clocks=[early, late])
+    b.append(TodoAdded(id="1", text="beer"))
+    b.append(TodoRenamed(id="1", text="stout"))
+    a.append(TodoAdded(id="1", text="milk"))
+
+    exchange(a, b)
+
+    for space in (a, b):
+        assert space.query("SELECT text FROM todo") == [("stout",)]
+        states = [(entry.state, entry.reason) for entry in space.log()]
+        assert states == [
+            (State.APPLIED, None),
+            (State.REJECTED, "UNIQUE constraint failed: todo.id"),
+            (State.APPLIED, None),
+        ]
+        assert space.query("SELECT name, reason FROM driftlog_rejected") == [
+            ("TodoAdded", "UNIQUE constraint failed: todo.id")
+        ]
+        assert space.status().rejected == 1
+
+
+def test_a_received_batch_costs_one_rebase_however_many_of_its_events_are_late() -> None:
+    clocks = [Clock(1_000), Clock(2_000)]
+    a, b = fleet(todo_app(), 2, clocks=clocks)
+    for n in range(50):
+        a.append(TodoAdded(id=f"a{n}", text="x"))
+        b.append(TodoAdded(id=f"b{n}", text="x"))
+
+    receipt = b.receive(a.envelopes_for(b.version_vector()))
+
+    assert (receipt.applied, receipt.replayed) == (50, 50)
+
+
+def test_a_repeated_envelope_changes_nothing() -> None:
+    a, b = fleet(todo_app(), 2)
+    a.append(TodoAdded(id="1", text="milk"))
+    envelopes = list(a.envelopes_for(VersionVector()))
+
+    first = b.receive(envelopes + envelopes)
+    second = b.receive(envelopes)
+
+    assert (first.envelopes, first.applied) == (1, 1)
+    assert (second.envelopes, second.applied, second.replayed) == (0, 0, 0)
+
+
+def test_what_is_missing_is_sent_and_nothing_else() -> None:
+    a, b = fleet(todo_app(), 2)
+    for n in range(5):
+        a.append(TodoAdded(id=str(n), text="x"))
+        a.seal()
+    envelopes = list(a.envelopes_for(b.version_vector()))
+    b.receive(envelopes[:3])
+
+    assert list(a.envelopes_for(b.version_vector())) == envelopes[3:]
+    assert list(b.envelopes_for(a.version_vector())) == []
+
+
+def test_an_envelope_waits_for_its_predecessor() -> None:
+    a, b = fleet(todo_app(), 2)
+    for n in range(3):
+        a.append(TodoAdded(id=str(n), text="x"))
+        a.seal()
+    first, second, third = a.envelopes_for(VersionVector())
+
+    assert b.receive([third, second]).waiting == 2
+    assert b.query("SELECT * FROM todo") == []
+    assert b.status().waiting_envelopes == 2
+    assert b.receive([first]).applied == 3
+    assert b.status().waiting_envelopes == 0
+    assert b.digest() == a.digest()
+
+
+def test_a_device_can_pass_on_what_it_received_from_another() -> None:
+    a, b, c = fleet(todo_app(), 3)
+    a.append(TodoAdded(id="1", text="milk"))
+    exchange(a, b)
+    exchange(b, c)
+
+    assert c.digest() == a.digest()
+    assert c.version_vector() == a.version_vector()
+
+
+def test_rebuild_gives_the_same_view_and_tells_how_far_it_is() -> None:
+    with todo_app().open(":memory:") as space:
+        for n in range(0, 2_500, 100):
+            space.append(*[TodoAdded(id=str(m), text="x") for m in range(n, n + 100)])
+        space.append(TodoRemoved(id="7"))
+        before = space.digest()
+        seen: list[int] = []
+
+        assert space.rebuild(seen.append) == 2_501
+        assert seen == [1_000, 2_000]
+        assert space.digest() == before
+
+
+def test_a_rebuild_that_is_stopped_leaves_the_old_view() -> None:
+    with todo_app().open(":memory:") as space:
+        space.append(*[TodoAdded(id=str(n), text="x") for n in range(1_000)])
+        before = space.digest()
+
+        def stop(_: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            space.rebuild(stop)
+        assert space.digest() == before
+
+
+def test_a_space_is_there_again_after_closing(tmp_path: Path) -> None:
+    path = tmp_path / "todos.db"
+    with todo_app().open(path) as space:
+        [stamp] = space.append(TodoAdded(id="1", text="milk"))
+        digest, device = space.digest(), space.device
+    with todo_app().open(path) as space:
+        assert (space.digest(), space.device) == (digest, device)
+        assert space.append(TodoCompleted(id="1"))[0] > stamp
+
+
+async def use_as_coroutines(path: Path) -> None:
+    async with todo_app().open(path) as space:
+        await space.aappend(TodoAdded(id="1", text="milk"))
+        assert await space.aquery("SELECT id FROM todo") == [("1",)]
+
+
+def test_the_awaitable_forms_do_the_same(tmp_path: Path) -> None:
+    import asyncio
+
+    asyncio.run(use_as_coroutines(tmp_path / "todos.db"))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from driftlog._core.ids import Birthday, DeviceKey, Position, short
 from driftlog._core.version_vector import Head, VersionVector
 from driftlog._protocol.device_values import Greeting, Outbound, SyncState
-from driftlog._protocol.messages import NO_BIRTHDAY
 from driftlog._store.meta import RelayMark
 from driftlog._store.store import Store
 from driftlog.space.engine import Engine
@@ -21,7 +20,11 @@ class SpaceReplica:
 
     def __init__(self, engine: Engine, report: Report) -> None:
         self._engine = engine
-        self.report = report
+        self._report = report
+
+    def report(self, url: str, state: SyncState) -> None:
+        """Show people how it stands."""
+        self._report(url, state)
 
     def greeting(self, url: str) -> Greeting:
         """Say which space this is, and how far it has read from this relay."""
@@ -30,7 +33,7 @@ class SpaceReplica:
             return Greeting(
                 genesis=self._engine.exchange.genesis(store),
                 device=self._engine.keys.device_key,
-                birthday=mark.birthday if mark is not None and mark.birthday != NO_BIRTHDAY else None,
+                birthday=mark.birthday if mark is not None else None,
                 cursor=Position(mark.cursor if mark is not None else 0),
                 vector=store.chains.version_vector(),
             )
@@ -49,16 +52,13 @@ class SpaceReplica:
             _log.warning("space %s: from %s: %s", short(self._engine.keys.space), url, refusal.reason)
 
         def mark(store: Store) -> None:
-            known = store.meta.relay(url) or RelayMark(birthday, 0, 0, 0, None)
-            is_same = known.birthday in (birthday, NO_BIRTHDAY)
+            known = _mark(store, url, birthday)
             store.meta.set_relay(
                 url,
-                RelayMark(
-                    birthday,
-                    cursor,
-                    known.confirmed_seq if is_same else 0,
-                    known.refused + len(refused),
-                    refused[-1].reason if refused else known.refused_reason,
+                known._replace(
+                    cursor=cursor,
+                    refused=known.refused + len(refused),
+                    refused_reason=refused[-1].reason if refused else known.refused_reason,
                 ),
             )
 
@@ -84,10 +84,10 @@ class SpaceReplica:
                 batch.append(Outbound(device, head, raw))
         return batch
 
-    def confirm(self, url: str, head: Head) -> None:
+    def confirm(self, url: str, birthday: Birthday, head: Head) -> None:
         """Note that the relay holds this device's chain up to `head` durably."""
         with self._engine.writing() as store:
-            mark = store.meta.relay(url) or RelayMark(NO_BIRTHDAY, 0, 0, 0, None)
+            mark = _mark(store, url, birthday)
             is_own = store.chains.find(self._engine.keys.device_key, head.batch_seq, head.hash) is not None
             if is_own and mark.confirmed_seq < head.batch_seq:
                 store.meta.set_relay(url, mark._replace(confirmed_seq=head.batch_seq))
@@ -95,3 +95,11 @@ class SpaceReplica:
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Tell `callback`, from any thread, when there may be something new to send. Gives what ends that."""
         return self._engine.changed.add(callback)
+
+
+def _mark(store: Store, url: str, birthday: Birthday) -> RelayMark:
+    """Give the mark of a relay in this life of its database: what it read or held in another counts no more."""
+    mark = store.meta.relay(url)
+    if mark is None:
+        return RelayMark(birthday, 0, 0, 0, None)
+    return mark if mark.birthday == birthday else mark._replace(birthday=birthday, cursor=0, confirmed_seq=0)

@@ -1,0 +1,1 @@
+"""The only loop: it performs what a session asks for."""

@@ -1,0 +1,198 @@
+"""The only loop: it performs the effects of a device's session, and decides nothing.
+
+    await run(replica, "wss://relay.example", connect, stop=stop, seed=seed)
+
+Inputs come from four places: the socket, the replica's answers, the timer, and the replica's changes. They meet in one
+inbox and are taken one at a time. The replica is asked on a worker thread, one call after the other; frames are received
+meanwhile, bounded by what the session lets the relay send.
+"""
+
+import asyncio
+import contextlib
+from typing import Final, assert_never
+
+from driftlog._driver.replica import Replica
+from driftlog._protocol import device_values as dv
+from driftlog._protocol.device import Session, Stopped, step
+from driftlog._transport.base import Connect, Connection, ConnectionLost
+from driftlog.errors import DriftlogError, StorageError
+
+FRAMES_WAITING_MAX: Final = 32
+"""More than an honest relay sends unasked; a relay that floods is read no further."""
+
+
+async def run(replica: Replica, url: str, connect: Connect, *, stop: asyncio.Event, seed: int) -> None:
+    """Keep a replica and a relay together until `stop` is set.
+
+    `seed` (below 2**64) draws the back-off: give each device another. Returns after everything asked of the replica is
+    done; no task is left, also when it is cancelled. A replica's error that is no `DriftlogError` is raised, in an
+    `ExceptionGroup`.
+    """
+    await _Driver(replica, url, connect).run(stop, seed)
+
+
+class _Driver:
+    def __init__(self, replica: Replica, url: str, connect: Connect) -> None:
+        self._replica = replica
+        self._url = url
+        self._connect = connect
+        self._loop = asyncio.get_running_loop()
+        self._inbox: asyncio.Queue[dv.Input] = asyncio.Queue()
+        self._jobs: asyncio.Queue[dv.Ask | dv.Confirm | dv.Report | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(FRAMES_WAITING_MAX)
+        self._connection: Connection | None = None
+        self._line: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_change_waiting = False
+
+    async def run(self, stop: asyncio.Event, seed: int) -> None:
+        unsubscribe = self._replica.on_change(self._on_change)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                worker = tasks.create_task(self._work())
+                stopper = tasks.create_task(self._await_stop(stop))
+                try:
+                    await self._converse(Session(seed))
+                    self._jobs.put_nowait(None)
+                    await worker
+                finally:
+                    stopper.cancel()
+                    await self._close("the session has ended")
+        finally:
+            unsubscribe()
+
+    async def _converse(self, session: Session) -> None:
+        self._inbox.put_nowait(dv.Start())
+        while not isinstance(session.state, Stopped):
+            event = await self._inbox.get()
+            match event:
+                case dv.FrameReceived():
+                    self._room.release()
+                case dv.LocalChange():
+                    self._is_change_waiting = False
+                case _:
+                    pass
+            session, effects = step(session, event)
+            for effect in effects:
+                await self._perform(effect)
+
+    async def _perform(self, effect: dv.Effect) -> None:
+        match effect:
+            case dv.Connect():
+                self._line = self._tasks.create_task(self._hold_line())
+            case dv.Send(data):
+                await self._send(data)
+            case dv.Close(reason):
+                await self._close(reason)
+            case dv.SetTimer(delay_ms):
+                self._set_timer(delay_ms)
+            case (
+                dv.LoadGreeting()
+                | dv.SignHello()
+                | dv.LoadKnownHeads()
+                | dv.Apply()
+                | dv.LoadOutgoing()
+                | dv.Confirm()
+                | dv.Report()
+            ):
+                self._jobs.put_nowait(effect)
+            case _:
+                assert_never(effect)
+
+    async def _hold_line(self) -> None:
+        """Open a connection and receive from it until it ends; then say so, exactly once."""
+        self._room = asyncio.Semaphore(FRAMES_WAITING_MAX)
+        reason = ""
+        try:
+            async with self._connect(self._url) as connection:
+                self._connection = connection
+                self._inbox.put_nowait(dv.Connected())
+                while True:
+                    await self._room.acquire()
+                    self._inbox.put_nowait(dv.FrameReceived(await connection.receive()))
+        except ConnectionLost as error:
+            reason = str(error)
+        except asyncio.CancelledError as error:
+            # Hung up by us: the reason comes with the cancellation. The task ends here either way.
+            reason = str(error)
+        finally:
+            self._connection = None
+            self._inbox.put_nowait(dv.Disconnected(reason))
+
+    async def _send(self, data: bytes) -> None:
+        if self._connection is not None:
+            try:
+                await self._connection.send(data)
+            except ConnectionLost as error:
+                await self._close(str(error))
+
+    async def _close(self, reason: str) -> None:
+        """End the line, whether it is open or still being opened."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._connection is not None:
+            await self._connection.close(reason)
+        if self._line is not None:
+            self._line.cancel(reason)
+            await asyncio.wait([self._line])
+
+    def _set_timer(self, delay_ms: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay_ms / 1000, self._inbox.put_nowait, dv.TimerFired())
+
+    def _on_change(self) -> None:
+        # From any thread; once the loop is closed nobody is left to tell.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._changed)
+
+    def _changed(self) -> None:
+        # One change that waits is as good as many.
+        if not self._is_change_waiting:
+            self._is_change_waiting = True
+            self._inbox.put_nowait(dv.LocalChange())
+
+    async def _await_stop(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._inbox.put_nowait(dv.Shutdown())
+
+    async def _work(self) -> None:
+        """Ask the replica, one call after the other."""
+        while (job := await self._jobs.get()) is not None:
+            call = asyncio.ensure_future(asyncio.to_thread(self._ask, job))
+            try:
+                answer = await asyncio.shield(call)
+            except asyncio.CancelledError:
+                # A thread cannot be cancelled: whoever closes the replica after us must find it at rest.
+                await asyncio.wait([call])
+                raise
+            if answer is not None:
+                self._inbox.put_nowait(answer)
+
+    def _ask(self, job: dv.Ask | dv.Confirm | dv.Report) -> dv.Answer | None:
+        replica, url = self._replica, self._url
+        try:
+            match job:
+                case dv.LoadGreeting(connection):
+                    return dv.Greeted(connection, replica.greeting(url))
+                case dv.SignHello(connection, message):
+                    return dv.Signed(connection, replica.sign_hello(message))
+                case dv.LoadKnownHeads(connection, relay):
+                    return dv.Known(connection, replica.known_heads(relay))
+                case dv.Apply(connection, birthday, envelopes, cursor):
+                    replica.apply(url, birthday, envelopes, cursor)
+                    return dv.Applied(connection)
+                case dv.LoadOutgoing(connection, relay_has, skipped, bytes_max):
+                    return dv.Outgoing(connection, tuple(replica.outgoing(relay_has, skipped, bytes_max)))
+                case dv.Confirm(_, birthday, head):
+                    replica.confirm(url, birthday, head)
+                case dv.Report(state):
+                    replica.report(url, state)
+                case _:
+                    assert_never(job)
+        except DriftlogError as error:
+            if not isinstance(job, dv.Report):
+                return dv.ReplicaFailed(job.connection, str(error), isinstance(error, StorageError))
+            raise
+        return None

@@ -1,0 +1,365 @@
+"""The device's half of a conversation with a relay: a state machine that performs nothing.
+
+`step(session, input)` gives the next session and the effects to perform, in order. Equal inputs give equal effects.
+
+    state            what happens                          next
+    ---------------  ------------------------------------  ----------------------------------------------------------
+    Idle             Start                                 Connecting
+    Waiting          timer                                 Connecting
+    Connecting       Connected                             Challenging
+    Challenging      CHALLENGE                             Preparing: the replica is asked for its greeting
+    Preparing        Greeted                               Signing: the replica signs
+    Signing          Signed                                Authenticating: HELLO goes out
+    Authenticating   WELCOME                               Live
+    Live             everything else                       Live
+    any but Idle     breach, timeout, refusal, failure     Closing, and the connection is closed
+    Closing          Disconnected                          what was decided on closing: Waiting or Stopped
+    with connection  Disconnected                          Waiting
+    any              Shutdown                              Closing, or Stopped when there is no connection
+
+Back-off counts attempts since the last WELCOME. What is live is in `live`, what is being uploaded in `outbox`.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from driftlog._core.ids import digest
+from driftlog._core.wire import Malformed
+from driftlog._protocol import live
+from driftlog._protocol.device_values import (
+    Applied,
+    Close,
+    Connect,
+    Connected,
+    Disconnected,
+    Effect,
+    FrameReceived,
+    Greeted,
+    Greeting,
+    Input,
+    Known,
+    LoadGreeting,
+    LocalChange,
+    Outgoing,
+    Phase,
+    ReplicaFailed,
+    Report,
+    Send,
+    SetTimer,
+    Shutdown,
+    Signed,
+    SignHello,
+    Start,
+    SyncState,
+    TimerFired,
+)
+from driftlog._protocol.limits import (
+    HANDSHAKE_MS_MAX,
+    RETRY_ATTEMPT_AFTER_GAP,
+    RETRY_ATTEMPT_MAX,
+    RETRY_DELAY_MS_MAX,
+    RETRY_DELAY_MS_MIN,
+    TICK_MS,
+)
+from driftlog._protocol.live import Live
+from driftlog._protocol.messages import (
+    NO_BIRTHDAY,
+    PROTOCOL_VERSION,
+    Challenge,
+    Farewell,
+    Goodbye,
+    Hello,
+    Ping,
+    Pong,
+    Welcome,
+    decode_from_relay,
+    hello_message,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """No connection; a timer runs. `attempt` counts from 0."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """A connection was asked for."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Challenging:
+    """Connected; the relay speaks first."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """The replica was asked for its greeting."""
+
+    attempt: int
+    nonce: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """The replica was asked to sign."""
+
+    attempt: int
+    greeting: Greeting
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticating:
+    """HELLO is on its way."""
+
+    attempt: int
+    greeting: Greeting
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The connection is being closed; what follows is decided."""
+
+    then: "Waiting | Stopped"
+    state: SyncState
+    """What people will be shown once it is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The end. No effect follows."""
+
+
+State = Idle | Waiting | Connecting | Challenging | Preparing | Signing | Authenticating | Live | Closing | Stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A device's conversation with one relay, over any number of connections."""
+
+    seed: int
+    """Where the jitter of the back-off comes from: give each device another."""
+    state: State = Idle()
+    connection: int = 0
+    """The number of the present or last connection."""
+    shown: SyncState = field(default_factory=lambda: SyncState(Phase.OFFLINE))
+    """What people were last shown; the counters in it go on over connections."""
+
+
+Step = tuple[Session, tuple[Effect, ...]]
+
+
+def step(session: Session, event: Input) -> Step:
+    """Give the next session, and the effects to perform in order."""
+    match event:
+        case Shutdown():
+            return _end(session, Stopped(), Phase.STOPPED, "")
+        case Start():
+            return _connect(session, 0) if isinstance(session.state, Idle) else (session, ())
+        case Connected():
+            if not isinstance(session.state, Connecting):
+                return session, ()
+            return replace(session, state=Challenging(session.state.attempt)), ()
+        case Disconnected(reason):
+            return _disconnected(session, reason)
+        case TimerFired():
+            return _timer_fired(session)
+        case LocalChange():
+            return _live(session, live.changed)
+        case FrameReceived(data):
+            return _frame(session, data)
+        case Greeted() | Signed() | Known() | Applied() | Outgoing() | ReplicaFailed():
+            # An answer that was asked for over a connection that is gone says nothing about this one.
+            return _answer(session, event) if event.connection == session.connection else (session, ())
+        case _:
+            assert_never(event)
+
+
+def retry_delay_ms(seed: int, connection: int, attempt: int) -> int:
+    """Give the back-off before the next attempt: anything from 1 ms to the bound that the attempt allows."""
+    bound = min(RETRY_DELAY_MS_MAX, RETRY_DELAY_MS_MIN << attempt)
+    draw = digest(b"driftlog jitter", seed.to_bytes(8, "big"), connection.to_bytes(8, "big"))
+    return 1 + int.from_bytes(draw[:8], "big") % bound
+
+
+def _connect(session: Session, attempt: int) -> Step:
+    session, report = _show(
+        replace(session, state=Connecting(attempt), connection=session.connection + 1),
+        replace(session.shown, phase=Phase.CONNECTING),
+    )
+    return session, (*report, SetTimer(HANDSHAKE_MS_MAX), Connect())
+
+
+def _disconnected(session: Session, reason: str) -> Step:
+    match session.state:
+        case Closing(then, state):
+            return _rest(session, then, state)
+        case Connecting(attempt) | Challenging(attempt) | Preparing(attempt) | Signing(attempt):
+            return _rest(session, Waiting(attempt), replace(session.shown, phase=Phase.OFFLINE, detail=reason))
+        case Authenticating(attempt):
+            return _rest(session, Waiting(attempt), replace(session.shown, phase=Phase.OFFLINE, detail=reason))
+        case Live():
+            return _rest(session, Waiting(0), replace(session.shown, phase=Phase.OFFLINE, detail=reason))
+        case Idle() | Waiting() | Stopped():
+            return session, ()
+        case _:
+            assert_never(session.state)
+
+
+def _rest(session: Session, state: Waiting | Stopped, shown: SyncState) -> Step:
+    session, report = _show(replace(session, state=state), shown)
+    match state:
+        case Stopped():
+            return session, report
+        case Waiting(attempt):
+            return session, (*report, SetTimer(retry_delay_ms(session.seed, session.connection, attempt)))
+        case _:
+            assert_never(state)
+
+
+def _end(session: Session, then: Waiting | Stopped, phase: Phase, detail: str) -> Step:
+    """Close what is open, and go on to what was decided once it is closed."""
+    shown = replace(session.shown, phase=phase, detail=detail)
+    match session.state:
+        case Stopped():
+            return session, ()
+        case Idle() | Waiting():
+            return _rest(session, then, shown)
+        case Closing():
+            # A shutdown overrides a retry that was decided before.
+            return replace(session, state=Closing(then, shown)), ()
+        case Connecting() | Challenging() | Preparing() | Signing() | Authenticating() | Live():
+            return replace(session, state=Closing(then, shown)), (Close(detail or phase.value),)
+        case _:
+            assert_never(session.state)
+
+
+def _timer_fired(session: Session) -> Step:
+    match session.state:
+        case Waiting(attempt):
+            return _connect(session, min(attempt + 1, RETRY_ATTEMPT_MAX))
+        case Connecting(attempt) | Challenging(attempt) | Preparing(attempt):
+            return _end(session, Waiting(attempt), Phase.OFFLINE, _TOO_SLOW)
+        case Signing(attempt) | Authenticating(attempt):
+            return _end(session, Waiting(attempt), Phase.OFFLINE, _TOO_SLOW)
+        case Live():
+            session, effects = _live(session, live.ticked)
+            return session, (*effects, SetTimer(TICK_MS)) if isinstance(session.state, Live) else effects
+        case Idle() | Closing() | Stopped():
+            return session, ()
+        case _:
+            assert_never(session.state)
+
+
+_TOO_SLOW = f"the relay did not answer within {HANDSHAKE_MS_MAX // 1000} s"
+
+
+def _frame(session: Session, data: bytes) -> Step:
+    state = session.state
+    if not isinstance(state, (Challenging, Preparing, Signing, Authenticating, Live)):
+        return session, ()
+    try:
+        message = decode_from_relay(data)
+    except Malformed as error:
+        return _breach(session, str(error))
+    match state, message:
+        case _, Goodbye(code, text):
+            return _goodbye(session, code, text)
+        case Live(), _:
+            return _live(session, lambda state, connection: live.heard(state, connection, message))
+        case _, Ping():
+            return session, (Send(Pong().encode()),)
+        case Challenging(attempt), Challenge(protocol, nonce):
+            if protocol != PROTOCOL_VERSION:
+                text = (
+                    f"the relay speaks protocol version {protocol}, this Driftlog {PROTOCOL_VERSION}; update the older"
+                )
+                return _end(session, Waiting(RETRY_ATTEMPT_MAX), Phase.REFUSED, text)
+            return replace(session, state=Preparing(attempt, nonce)), (LoadGreeting(session.connection),)
+        case Authenticating(_, greeting), Welcome():
+            started = live.welcomed(greeting, message, session.connection, session.shown)
+            session, effects = _advance(session, started)
+            return session, (SetTimer(TICK_MS), *effects)
+        case _:
+            return _breach(session, f"a {type(message).__name__.upper()} out of turn")
+
+
+def _answer(session: Session, answer: Greeted | Signed | Known | Applied | Outgoing | ReplicaFailed) -> Step:
+    match session.state, answer:
+        case Closing() | Stopped() | Waiting(), _:
+            return session, ()
+        case _, ReplicaFailed(_, reason, is_retryable):
+            if not is_retryable:
+                return _end(session, Stopped(), Phase.STOPPED, reason)
+            return _end(session, Waiting(RETRY_ATTEMPT_AFTER_GAP), Phase.OFFLINE, reason)
+        case Preparing(attempt, nonce), Greeted(connection, greeting):
+            message = hello_message(nonce, greeting.genesis.space)
+            return replace(session, state=Signing(attempt, greeting)), (SignHello(connection, message),)
+        case Signing(attempt, greeting), Signed(_, signature):
+            hello = Hello(
+                PROTOCOL_VERSION,
+                greeting.genesis,
+                signature,
+                greeting.birthday or NO_BIRTHDAY,
+                greeting.cursor,
+                greeting.vector.digest(),
+            )
+            return replace(session, state=Authenticating(attempt, greeting)), (Send(hello.encode()),)
+        case Live(), Known() | Applied() | Outgoing():
+            return _live(session, lambda state, connection: live.answered(state, connection, answer))
+        case _:
+            raise AssertionError(f"{type(answer).__name__} was not asked for in {type(session.state).__name__}")
+
+
+def _goodbye(session: Session, code: Farewell, text: str) -> Step:
+    match code:
+        case Farewell.NOT_A_MEMBER | Farewell.PROTOCOL_VERSION | Farewell.MALFORMED:
+            # Nothing that a quick retry would mend; but a relay may be updated, so the device asks once a minute.
+            return _end(session, Waiting(RETRY_ATTEMPT_MAX), Phase.REFUSED, text or code.name)
+        case Farewell.SHUTTING_DOWN | Farewell.SILENT:
+            return _end(session, Waiting(0), Phase.OFFLINE, text or code.name)
+        case Farewell.UNAVAILABLE:
+            return _end(session, Waiting(RETRY_ATTEMPT_AFTER_GAP), Phase.OFFLINE, text or code.name)
+        case _:
+            assert_never(code)
+
+
+def _breach(session: Session, text: str) -> Step:
+    return _end(session, Waiting(RETRY_ATTEMPT_MAX), Phase.REFUSED, f"the relay broke the protocol: {text}")
+
+
+def _live(session: Session, move: live.Move) -> Step:
+    """Move the live state, if it is one."""
+    if not isinstance(session.state, Live):
+        return session, ()
+    return _advance(session, move(session.state, session.connection))
+
+
+def _advance(session: Session, moved: live.Moved) -> Step:
+    match moved:
+        case live.Broken(text):
+            return _breach(session, text)
+        case live.Lost(text, attempt):
+            return _end(session, Waiting(attempt), Phase.OFFLINE, text)
+        case (state, effects):
+            session, report = _show(replace(session, state=state), state.shown)
+            return session, (*effects, *report)
+        case _:
+            assert_never(moved)
+
+
+def _show(session: Session, shown: SyncState) -> tuple[Session, tuple[Report, ...]]:
+    if shown == session.shown:
+        return session, ()
+    return replace(session, shown=shown), (Report(shown),)

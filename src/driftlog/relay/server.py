@@ -1,0 +1,203 @@
+"""The relay as a process: one port, one file, any number of spaces.
+
+    async with running_relay("relay.db") as relay:
+        print(relay.url)
+
+The log names spaces by 8 hex digits and devices not at all; it never holds content, because the relay has none.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar
+
+from websockets.asyncio.server import Server
+
+from driftlog._core.ids import BIRTHDAY_BYTES, Birthday, SpaceId, short
+from driftlog._core.version_vector import VersionVector
+from driftlog._protocol import relay_session as rs
+from driftlog._transport import websocket
+from driftlog._transport.base import Connection
+from driftlog.relay.connection import Conversation
+from driftlog.relay.group_commit import GroupCommit
+from driftlog.relay.hub import Hub
+from driftlog.relay.reading import Reading
+from driftlog.relay.writing import SPACE_BYTES_MAX, Job, Writing
+
+GOODBYE_SECONDS_MAX: Final = 5
+"""Connections that have not ended by then are cut: a shutdown must not wait for a reader that reads nothing."""
+
+DEFAULT_PORT: Final = 8787
+
+_LOG = logging.getLogger("driftlog.relay")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class RelayConfig:
+    """Where a relay listens, and what it keeps."""
+
+    path: str | Path
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    """0 takes any free one."""
+    tls: ssl.SSLContext | None = None
+    """None serves `ws://`: put a proxy that speaks TLS in front of it."""
+    space_bytes_max: int = SPACE_BYTES_MAX
+
+
+class Relay:
+    """A relay that runs on the current event loop, between `start` and `stop`."""
+
+    def __init__(self, config: RelayConfig) -> None:
+        self.config = config
+        self.hub = Hub()
+        self._conversations: dict[Conversation, asyncio.Task[None]] = {}
+        path = str(config.path)
+        self._writing = Writing(path, birthday=os.urandom(BIRTHDAY_BYTES), space_bytes_max=config.space_bytes_max)
+        self._reading = Reading(path)
+        self.birthday: Birthday = self._reading.birthday
+        self._reader = ThreadPoolExecutor(1, "driftlog-relay-reader")
+        self._server: Server | None = None
+
+    @property
+    def url(self) -> str:
+        """Where devices connect."""
+        assert self._server is not None, "start() comes first"
+        scheme = "ws" if self.config.tls is None else "wss"
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        return f"{scheme}://{host}:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        assert self._server is not None, "start() comes first"
+        port: int = next(iter(self._server.sockets)).getsockname()[1]
+        return port
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections are open."""
+        return len(self._conversations)
+
+    async def start(self) -> None:
+        """Listen."""
+        self._commits = GroupCommit(self._writing, self._grown)
+        config = self.config
+        try:
+            self._server = await websocket.serve(
+                self._converse, config.host, config.port, health=self._healthz, tls=config.tls
+            )
+        except OSError:
+            await self._release()
+            raise
+        _LOG.info("relay %s serves %s from %s", short(self.birthday), self.url, config.path)
+
+    async def stop(self) -> None:
+        """Say goodbye to everybody, commit what has arrived, and let go of port and file."""
+        assert self._server is not None, "start() comes first"
+        self._server.close(close_connections=False)
+        for conversation in self._conversations:
+            conversation.shut_down()
+        if self._conversations:
+            _, late = await asyncio.wait(self._conversations.values(), timeout=GOODBYE_SECONDS_MAX)
+            for task in late:
+                task.cancel()
+        await self._server.wait_closed()
+        await self._release()
+        _LOG.info("relay %s has stopped", short(self.birthday))
+
+    async def admit(self, space: SpaceId) -> rs.Admitted:
+        """Give a space's position and heads."""
+        _LOG.info("a device joined space %s", short(space))
+        return await self._read(self._reading.admit, space)
+
+    async def prove(self, space: SpaceId, heads: VersionVector) -> rs.Proved:
+        """Find what heads prove."""
+        return await self._read(self._reading.prove, space, heads)
+
+    async def page(self, space: SpaceId, page: rs.ReadPage) -> rs.PageRead:
+        """Read a page."""
+        return await self._read(self._reading.page, space, page)
+
+    async def store(self, job: Job) -> tuple[rs.Outcome, ...]:
+        """Judge and store; returns when durable."""
+        outcomes = await self._commits.store(job)
+        for outcome in outcomes:
+            if isinstance(outcome, rs.Rejected):
+                _LOG.warning("space %s: refused (%s): %s", short(job.space), outcome.code.name, outcome.text)
+        return outcomes
+
+    async def _converse(self, connection: Connection) -> None:
+        conversation = Conversation(connection, self)
+        task = asyncio.current_task()
+        assert task is not None
+        self._conversations[conversation] = task
+        try:
+            await conversation.run()
+        finally:
+            del self._conversations[conversation]
+
+    def _grown(self, spaces: Iterable[SpaceId]) -> None:
+        self.hub.wake(spaces)
+
+    async def _read(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, lambda: call(*args, **kwargs))
+
+    async def _release(self) -> None:
+        # The writer closes last: the last connection that can write moves the WAL into the file.
+        self._reader.shutdown()
+        self._reading.close()
+        await self._commits.stop()
+
+    async def _healthz(self) -> bytes:
+        counts = await self._read(self._reading.counts)
+        return json.dumps(
+            {
+                "ok": True,
+                "birthday": short(self.birthday),
+                "spaces": counts.spaces,
+                "envelopes": counts.envelopes,
+                "connections": self.connection_count,
+            }
+        ).encode()
+
+
+@asynccontextmanager
+async def running_relay(
+    path: str | Path, *, host: str = "127.0.0.1", port: int = 0, space_bytes_max: int = SPACE_BYTES_MAX
+) -> AsyncIterator[Relay]:
+    """Run a relay for the length of a `with` block. Port 0 takes any free one; see `relay.url`."""
+    relay = Relay(RelayConfig(path, host, port, space_bytes_max=space_bytes_max))
+    await relay.start()
+    try:
+        yield relay
+    finally:
+        await relay.stop()
+
+
+async def serve_forever(config: RelayConfig, on_start: Callable[[Relay], None] = lambda _: None) -> None:
+    """Run a relay until SIGINT or SIGTERM, then end it cleanly. `on_start` is called once it listens."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:  # Windows' event loops have none
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    relay = Relay(config)
+    await relay.start()
+    try:
+        on_start(relay)
+        await stop.wait()
+    finally:
+        await relay.stop()

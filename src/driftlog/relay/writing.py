@@ -1,0 +1,216 @@
+"""What the relay writes: many connections' uploads in one transaction, each envelope judged, then all made durable.
+
+An envelope is stored if its device signed it, it belongs to the session's space, and it continues its device's chain.
+One that is there already is accepted again. A second, different one for the same place is refused, and kept as proof.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from driftlog._core.envelope import Envelope, parse_envelope
+from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash, Position, SpaceId
+from driftlog._core.version_vector import Head
+from driftlog._core.wire import Malformed
+from driftlog._crypto.verify import is_authentic
+from driftlog._protocol.limits import HEADS_PER_FRAME_MAX
+from driftlog._protocol.messages import Refusal
+from driftlog._protocol.relay_session import Accepted, Outcome, Rejected
+from driftlog._sqlite.connection import storage_errors
+from driftlog.relay.schema import POSITION_BITS, open_file
+
+FORKS_MAX: Final = 1_000
+FORKS_PER_DEVICE_MAX: Final = 4
+"""One proof convicts a key; the rest only fills the disk."""
+
+SPACE_BYTES_MAX: Final = 10 << 30
+"""The default quota of a space: years of a team's text, and one space cannot fill a disk by mistake."""
+
+_SPACE = "SELECT space, position, bytes FROM space WHERE id = ?"
+_NEW_SPACE = "INSERT INTO space (id, genesis, position, bytes) VALUES (?, ?, 0, 0) RETURNING space"
+_DEVICE_COUNT = "SELECT count(*) FROM device WHERE space = ?"
+_DEVICE = "SELECT device, batch_seq, hash FROM device WHERE space = ? AND key = ?"
+_NEW_DEVICE = "INSERT INTO device (space, key, batch_seq, hash) VALUES (?, ?, 0, x'') RETURNING device"
+_HASH_AT = "SELECT hash FROM envelope WHERE device = ? AND batch_seq = ?"
+_INSERT = "INSERT INTO envelope (id, device, batch_seq, hash, raw) VALUES (?, ?, ?, ?, ?)"
+_SAVE_SPACE = "UPDATE space SET position = ?, bytes = ? WHERE space = ?"
+_SAVE_DEVICE = "UPDATE device SET batch_seq = ?, hash = ? WHERE device = ?"
+_KEEP_FORK = """
+INSERT OR IGNORE INTO fork (hash, device, batch_seq, raw) SELECT ?1, ?2, ?3, ?4
+ WHERE (SELECT count(*) FROM fork) < ?5 AND (SELECT count(*) FROM fork WHERE device = ?2) < ?6
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One connection's upload."""
+
+    space: SpaceId
+    genesis: bytes
+    envelopes: tuple[bytes, ...]
+
+    @property
+    def size(self) -> int:
+        """The bytes it holds in memory."""
+        return sum(map(len, self.envelopes))
+
+
+@dataclass(slots=True)
+class _Chain:
+    """A device's row while a transaction runs; `device` is None until it has a first envelope."""
+
+    device: int | None
+    head: Head
+    is_changed: bool = False
+
+
+@dataclass(slots=True)
+class _Space:
+    """A space's row and its devices' while a transaction runs."""
+
+    number: int | None
+    position: int
+    bytes: int
+    device_count: int
+    chains: dict[DeviceKey, _Chain] = field(default_factory=dict)
+    is_changed: bool = False
+
+
+class Writing:
+    """The one connection that writes the relay's file. For one thread."""
+
+    def __init__(self, path: str, *, birthday: bytes, space_bytes_max: int = SPACE_BYTES_MAX) -> None:
+        self._path = path
+        self._birthday = birthday
+        self._space_bytes_max = space_bytes_max
+        self._connection = open_file(path, birthday)
+
+    def close(self) -> None:
+        """Let go of the file; SQLite moves the WAL into it."""
+        self._connection.close()
+
+    def reopen(self) -> None:
+        """Begin anew after a failure: a connection whose sync failed cannot say what is on disk."""
+        with storage_errors(self._path):
+            self._connection.close()
+        self._connection = open_file(self._path, self._birthday)
+
+    def commit(self, jobs: Sequence[Job]) -> list[tuple[Outcome, ...]]:
+        """Judge and store, in order, in one transaction. When this returns, what it accepts is durable.
+
+        When it raises, nothing of all jobs is stored. Costs about 70 µs an envelope for the signature, and one sync.
+        """
+        # Signatures first: they are the long part, and need no lock.
+        parsed = [tuple(_inspect(job.space, raw) for raw in job.envelopes) for job in jobs]
+        with storage_errors(self._path), self._transaction():
+            spaces: dict[SpaceId, _Space] = {}
+            outcomes = []
+            for job, envelopes in zip(jobs, parsed, strict=True):
+                space = spaces.get(job.space)
+                if space is None:
+                    space = spaces[job.space] = self._space(job.space)
+                outcomes.append(tuple(self._store(job, space, envelope) for envelope in envelopes))
+            for space in spaces.values():
+                self._save(space)
+        return outcomes
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        # Not `with connection`: a full disk makes SQLite roll back by itself, and rolling back what is gone would raise
+        # an error of its own in place of the one that matters.
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def _store(self, job: Job, space: _Space, envelope: Envelope | Rejected) -> Outcome:
+        if isinstance(envelope, Rejected):
+            return envelope
+        header = envelope.header
+        chain = self._chain(space, header.device)
+        head = chain.head
+        if header.batch_seq <= head.batch_seq:
+            assert chain.device is not None
+            stored = self._connection.execute(_HASH_AT, (chain.device, header.batch_seq)).get
+            if stored == envelope.hash:
+                return Accepted(None)
+            return self._refuse_fork(chain.device, envelope)
+        if header.batch_seq > head.batch_seq + 1:
+            return Rejected(Refusal.GAP, f"{envelope}: the relay holds this device's up to {head.batch_seq}")
+        if header.previous != head.hash:
+            assert chain.device is not None, "a first envelope names no predecessor, and has none"
+            return self._refuse_fork(chain.device, envelope)
+        if chain.device is None and space.device_count >= HEADS_PER_FRAME_MAX:
+            return Rejected(Refusal.QUOTA, f"the space has {space.device_count} devices, as many as a relay takes")
+        if space.bytes + len(envelope.raw) > self._space_bytes_max:
+            limit = self._space_bytes_max
+            return Rejected(Refusal.QUOTA, f"the space holds {space.bytes} of {limit} bytes at this relay")
+        return self._insert(job, space, chain, envelope)
+
+    def _insert(self, job: Job, space: _Space, chain: _Chain, envelope: Envelope) -> Accepted:
+        header = envelope.header
+        if space.number is None:
+            space.number = self._connection.execute(_NEW_SPACE, (job.space, job.genesis)).get
+        if chain.device is None:
+            chain.device = self._connection.execute(_NEW_DEVICE, (space.number, header.device)).get
+            space.device_count += 1
+        space.position += 1
+        space.bytes += len(envelope.raw)
+        row = (
+            (space.number << POSITION_BITS) + space.position,
+            chain.device,
+            header.batch_seq,
+            envelope.hash,
+            envelope.raw,
+        )
+        self._connection.execute(_INSERT, row)
+        chain.head = Head(header.batch_seq, envelope.hash)
+        chain.is_changed = space.is_changed = True
+        return Accepted(Position(space.position))
+
+    def _refuse_fork(self, device: int, envelope: Envelope) -> Rejected:
+        seq = envelope.header.batch_seq
+        proof = (envelope.hash, device, seq, envelope.raw, FORKS_MAX, FORKS_PER_DEVICE_MAX)
+        self._connection.execute(_KEEP_FORK, proof)
+        text = f"{envelope} does not continue what the relay holds: this device's key was used in two places"
+        return Rejected(Refusal.FORK, text)
+
+    def _space(self, space: SpaceId) -> _Space:
+        row = self._connection.execute(_SPACE, (space,)).get
+        if row is None:
+            return _Space(None, 0, 0, 0)
+        number, position, size = row
+        return _Space(number, position, size, self._connection.execute(_DEVICE_COUNT, (number,)).get)
+
+    def _chain(self, space: _Space, device: DeviceKey) -> _Chain:
+        chain = space.chains.get(device)
+        if chain is None:
+            row = None if space.number is None else self._connection.execute(_DEVICE, (space.number, device)).get
+            number, seq, hashed = row or (None, 0, NO_ENVELOPE)
+            chain = space.chains[device] = _Chain(number, Head(BatchSeq(seq), EnvelopeHash(hashed)))
+        return chain
+
+    def _save(self, space: _Space) -> None:
+        if not space.is_changed:
+            return
+        self._connection.execute(_SAVE_SPACE, (space.position, space.bytes, space.number))
+        for chain in space.chains.values():
+            if chain.is_changed:
+                self._connection.execute(_SAVE_DEVICE, (*chain.head, chain.device))
+
+
+def _inspect(space: SpaceId, raw: bytes) -> Envelope | Rejected:
+    """Judge an envelope by itself."""
+    try:
+        envelope = parse_envelope(raw)
+    except Malformed as error:
+        return Rejected(Refusal.MALFORMED, str(error))
+    if envelope.header.space != space:
+        return Rejected(Refusal.OTHER_SPACE, f"{envelope} belongs to another space")
+    if not is_authentic(envelope):
+        return Rejected(Refusal.BAD_SIGNATURE, f"{envelope} does not bear that device's signature")
+    return envelope

@@ -37,9 +37,9 @@ def test_a_transaction_reads_what_it_appended_and_an_error_undoes_it() -> None:
             count = tx.one("SELECT count(*) AS n FROM todo")
             assert count is not None
             assert count.n == 1
+        twice = [TodoAdded(id="2", text="bread")] * 2
         with pytest.raises(EventRejected), space.transaction() as tx:
-            tx.append(TodoAdded(id="2", text="bread"))
-            tx.append(TodoAdded(id="2", text="bread"))
+            [tx.append(event) for event in twice]
 
         assert [row.id for row in space.query("SELECT id FROM todo")] == ["1"]
 

@@ -102,6 +102,22 @@ def _open(path: str, flags: int) -> apsw.Connection:
 
 
 @contextmanager
+def write_transaction(connection: apsw.Connection) -> Iterator[None]:
+    """Run a transaction that holds the write lock from its start. An error undoes all of it, and is passed on.
+
+    Not apsw's `with connection`: a full disk makes SQLite roll back by itself, and rolling back what is gone would raise an
+    error of its own in place of the one that matters.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+@contextmanager
 def storage_errors(path: str) -> Iterator[None]:
     """Turn what SQLite says of file and machine into Driftlog's errors, with the path and what to do."""
     try:

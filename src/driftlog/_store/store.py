@@ -18,6 +18,7 @@ from driftlog._core.event import Event, Record, place
 from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash, SpaceId
 from driftlog._core.limits import ENVELOPE_EVENTS_MAX, ENVELOPE_HEADS_MAX, HOLD_MS, WAITING_BYTES_MAX
 from driftlog._core.version_vector import Head
+from driftlog._sqlite.connection import write_transaction
 from driftlog._store.chain import Chains
 from driftlog._store.fold import Arrival, Fold, Integrated, Progress
 from driftlog._store.log import BEFORE_ALL, Log, State
@@ -89,16 +90,12 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Run a write transaction. An error undoes all of it, in memory too, and is passed on."""
-        execute = self.connection.execute
-        execute("BEGIN IMMEDIATE")
         try:
-            self._refresh()
-            yield
-            execute("COMMIT")
+            with write_transaction(self.connection):
+                self._refresh()
+                yield
         except BaseException:
             self._data_version = -1
-            if self.connection.in_transaction:
-                execute("ROLLBACK")
             raise
 
     @contextmanager

@@ -4,7 +4,7 @@ from typing import Final
 
 import apsw
 
-from driftlog._sqlite.connection import connect, storage_errors
+from driftlog._sqlite.connection import connect, storage_errors, write_transaction
 from driftlog.errors import NewerFormat, NotADriftlogFile
 
 APPLICATION_ID: Final = 0x44726C72
@@ -61,7 +61,7 @@ def open_file(path: str, birthday: bytes) -> apsw.Connection:
     with storage_errors(path):
         _refuse_foreign(path)
         connection = connect(path)
-        with connection:
+        with write_transaction(connection):
             if connection.pragma("application_id") == 0:
                 connection.execute(TABLES)
                 connection.execute("INSERT INTO relay VALUES (?)", (birthday,))

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Final, ParamSpec, TypeVar
 
 from websockets.asyncio.server import Server
@@ -189,11 +190,15 @@ async def serve_forever(config: RelayConfig, on_start: Callable[[Relay], None] =
     """Run a relay until SIGINT or SIGTERM, then end it cleanly. `on_start` is called once it listens."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def stop_soon(_: int, __: FrameType | None) -> None:
+        loop.call_soon_threadsafe(stop.set)
+
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
             loop.add_signal_handler(number, stop.set)
         except NotImplementedError:  # Windows' event loops have none
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+            signal.signal(number, stop_soon)
     relay = Relay(config)
     await relay.start()
     try:

@@ -4,8 +4,7 @@ An envelope is stored if its device signed it, it belongs to the session's space
 One that is there already is accepted again. A second, different one for the same place is refused, and kept as proof.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,7 +16,8 @@ from driftlog._crypto.verify import is_authentic
 from driftlog._protocol.limits import HEADS_PER_FRAME_MAX
 from driftlog._protocol.messages import Refusal
 from driftlog._protocol.relay_session import Accepted, Outcome, Rejected
-from driftlog._sqlite.connection import storage_errors
+from driftlog._sqlite.connection import storage_errors, write_transaction
+from driftlog._sqlite.rows import raw_rows
 from driftlog.relay.schema import POSITION_BITS, open_file
 
 FORKS_MAX: Final = 1_000
@@ -103,7 +103,7 @@ class Writing:
         """
         # Signatures first: they are the long part, and need no lock.
         parsed = [tuple(_inspect(job.space, raw) for raw in job.envelopes) for job in jobs]
-        with storage_errors(self._path), self._transaction():
+        with storage_errors(self._path), write_transaction(self._connection):
             spaces: dict[SpaceId, _Space] = {}
             outcomes = []
             for job, envelopes in zip(jobs, parsed, strict=True):
@@ -114,18 +114,6 @@ class Writing:
             for space in spaces.values():
                 self._save(space)
         return outcomes
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        # Not `with connection`: a full disk makes SQLite roll back by itself, and rolling back what is gone would raise
-        # an error of its own in place of the one that matters.
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
 
     def _store(self, job: Job, space: _Space, envelope: Envelope | Rejected) -> Outcome:
         if isinstance(envelope, Rejected):
@@ -154,7 +142,8 @@ class Writing:
     def _insert(self, job: Job, space: _Space, chain: _Chain, envelope: Envelope) -> Accepted:
         header = envelope.header
         if space.number is None:
-            space.number = self._connection.execute(_NEW_SPACE, (job.space, job.genesis)).get
+            space.number = next(raw_rows(self._connection, _NEW_SPACE, (job.space, job.genesis)))[0]
+            assert space.number is not None
         if chain.device is None:
             chain.device = self._connection.execute(_NEW_DEVICE, (space.number, header.device)).get
             space.device_count += 1

@@ -10,7 +10,7 @@ from driftlog._core.genesis import Genesis, Invite
 from driftlog._core.wire import Malformed
 from driftlog._crypto import keys as crypto_keys
 from driftlog._crypto.keys import SEED_BYTES, Entropy, SpaceKeys
-from driftlog._sqlite.connection import Durability, connect, storage_errors
+from driftlog._sqlite.connection import Durability, connect, storage_errors, write_transaction
 from driftlog._store import schema
 from driftlog._store.meta import Meta
 from driftlog._store.program import Program
@@ -76,7 +76,7 @@ def _write(
     if str(path) != MEMORY:
         # Before the database: a database without its key could never be written.
         write_seed(Path(path), seed)
-    with connection:
+    with write_transaction(connection):
         schema.create(connection)
         meta = Meta(connection)
         meta.set("app", program.name.encode())

@@ -145,7 +145,7 @@ def test_a_fork_is_shown_and_does_not_stop_the_other_devices_envelopes() -> None
     world.run()
     # then it is refused, says so, and has all the same what the other device wrote.
     assert first.phase is Phase.REFUSED
-    assert "fork" in first.session.shown.detail
+    assert "another history" in first.session.shown.detail
     second_own = second.replica.chains[second.replica.keys.device_key]
     assert {sealed.hash for sealed in second_own} <= first.replica.hashes() & world.store.hashes()
 

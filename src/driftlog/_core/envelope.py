@@ -26,6 +26,8 @@ SUITE = 1
 
 _HEADER = struct.Struct(">BB32s8s32sQ32s24sI")
 HEADER_BYTES = _HEADER.size
+PREVIOUS_AT = struct.calcsize(">BB32s8s32sQ")
+"""Where the predecessor's hash begins."""
 TAG_BYTES = 16
 SIGNATURE_BYTES = 64
 OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES + SIGNATURE_BYTES

@@ -124,7 +124,7 @@ def welcomed(greeting: Greeting, welcome: Welcome, connection: int, shown: SyncS
         welcome_position=welcome.position,
         welcome_heads=heads,
         check=Check.DONE,
-        outbox=Outbox(heads),
+        outbox=Outbox(greeting.device, heads),
         shown=replace(shown, phase=Phase.CATCHING_UP, detail="", position=welcome.position, cursor=cursor),
     )
     confirm = _confirmed(state, connection, VersionVector())
@@ -193,7 +193,8 @@ def answered(state: Live, connection: int, answer: Known | Applied | Outgoing) -
             moved = replace(state, check=Check.DONE, is_caught_up=False, walk=state.walk + 1)
             return _settled(moved, connection, (Send(Want(heads).encode()),))
         case Outgoing(_, envelopes):
-            outbox, fresh = out.loaded(state.outbox, envelopes)
+            is_caught_up = state.is_caught_up and not state.unapplied and state.check is Check.DONE
+            outbox, fresh = out.loaded(state.outbox, envelopes, is_caught_up=is_caught_up)
             sends = tuple(Send(Upload(run).encode()) for run in runs_that_fit(sent.raw for sent in fresh))
             return _settled(replace(state, outbox=outbox), connection, sends)
         case _:

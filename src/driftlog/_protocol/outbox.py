@@ -37,6 +37,8 @@ class Verdict(Enum):
 class Outbox:
     """What the relay has, and what is on its way there."""
 
+    device: DeviceKey
+    """Whose outbox it is: that its own chain is refused is its user's concern, another's fork is not."""
     relay_has: VersionVector
     in_flight: tuple[Outbound, ...] = ()
     """Sent and not yet answered, in order: the relay answers in the same order."""
@@ -90,12 +92,20 @@ def can_load(outbox: Outbox) -> bool:
     return not outbox.in_flight or (outbox.is_page_full and has_room)
 
 
-def loaded(outbox: Outbox, envelopes: tuple[Outbound, ...]) -> tuple[Outbox, tuple[Outbound, ...]]:
-    """Take the replica's answer; gives what to send. Empty once the relay lacks nothing."""
-    # An envelope at or below what was offered would be acknowledged, asked for again, and so on for ever: a replica
-    # whose branch of a fork is not the relay's could fall into that.
+def loaded(
+    outbox: Outbox, envelopes: tuple[Outbound, ...], *, is_caught_up: bool
+) -> tuple[Outbox, tuple[Outbound, ...]]:
+    """Take the replica's answer; gives what to send. Empty once the relay lacks nothing.
+
+    An envelope at or below what was offered is not sent: it would be acknowledged or refused, asked for again, and so on
+    for ever. If the replica holds all that the relay holds (`is_caught_up`) and still says that the relay lacks it, the
+    two are branches of a fork, and the relay keeps one of them.
+    """
     offered = outbox.offered()
     fresh = tuple(e for e in envelopes if e.device not in outbox.skipped and e.head.batch_seq > offered.seq(e.device))
+    if is_caught_up and not fresh:
+        for device in {e.device for e in envelopes}:
+            outbox = _forked(outbox, device)
     is_stale = outbox.loading is Loading.ASKED_AND_CHANGED
     size = sum(len(e.raw) for e in fresh)
     moved = replace(
@@ -141,8 +151,22 @@ def refused(outbox: Outbox, code: Refusal, text: str) -> tuple[Outbox, Verdict]:
             return replace(
                 moved, over_quota=moved.over_quota | {sent.device}, pause_ticks=QUOTA_TICKS, loading=_again(moved)
             ), Verdict.GO_ON
-        case Refusal.MALFORMED | Refusal.BAD_SIGNATURE | Refusal.OTHER_SPACE | Refusal.FORK | Refusal.TOO_LARGE:
+        case Refusal.FORK:
+            forked = _forked(replace(moved, problem=outbox.problem), sent.device)
+            return replace(forked, loading=_again(moved)), Verdict.GO_ON
+        case Refusal.MALFORMED | Refusal.BAD_SIGNATURE | Refusal.OTHER_SPACE | Refusal.TOO_LARGE:
             return replace(moved, skipped=moved.skipped | {sent.device}, loading=_again(moved)), Verdict.GO_ON
+
+
+def _forked(outbox: Outbox, device: DeviceKey) -> Outbox:
+    """Stop offering a device's chain on this connection: the relay keeps another branch of it."""
+    problem = outbox.problem
+    if device == outbox.device:
+        problem = (
+            "the relay keeps another history of this device, whose file was copied or restored from a backup, and cannot "
+            "take what was made here"
+        )
+    return replace(outbox, skipped=outbox.skipped | {device}, problem=problem)
 
 
 def received(outbox: Outbox, envelopes: tuple[bytes, ...]) -> Outbox:

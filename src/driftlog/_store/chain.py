@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from driftlog._core.envelope import Envelope
-from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash
+from driftlog._core.envelope import PREVIOUS_AT, Envelope
+from driftlog._core.ids import HASH_BYTES, NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash
 from driftlog._core.version_vector import Head, VersionVector
 from driftlog._sqlite.rows import raw_rows
 
@@ -20,6 +20,9 @@ INSERT INTO driftlog_envelope (device, batch_seq, hash, last_hlc, void_count, is
 VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 _CHAIN = "UPDATE driftlog_envelope SET is_chained = 1, last_hlc = ?, void_count = ? WHERE id = ?"
+_PREVIOUS = f"""
+SELECT substr(raw, {PREVIOUS_AT + 1}, {HASH_BYTES}) FROM driftlog_envelope WHERE device = ? AND batch_seq = ? AND hash = ?
+"""
 _WAITING_AT = """
 SELECT raw FROM driftlog_envelope WHERE device = ? AND batch_seq = ? AND is_chained = 0 ORDER BY hash
 """
@@ -70,6 +73,11 @@ class Chains:
         """Look an envelope up by its identity."""
         row = next(raw_rows(self._connection, _FIND, (device, batch_seq, hash_)), None)
         return Found(row[0], row[1], bool(row[2])) if row else None
+
+    def holds(self, device: DeviceKey, head: Head) -> bool:
+        """Tell whether an envelope is held with all before it."""
+        found = self.find(device, head.batch_seq, head.hash)
+        return found is not None and found.is_chained
 
     def predecessor(self, envelope: Envelope) -> int | None:
         """Give the last stamp of the chain that an envelope continues, 0 for a first one; None if that is missing."""
@@ -138,23 +146,31 @@ class Chains:
     def missing_from(self, theirs: VersionVector) -> Iterator[Outbound]:
         """Give what another lacks, each chain in order.
 
-        A head of theirs that is held here proves that they hold its whole chain. One that is not held here and is not
-        longer than ours is the end of a branch: then every envelope of that device is given, because where the branches
-        part is not known. One that is longer says that they are ahead, and at most our other branches are missing there.
+        A head of theirs that is held here proves that they hold its whole chain. One that is not held, at a number where
+        another envelope is, is the end of a branch that parts from ours somewhere: then all of that device is given. One
+        past all that is held here only says that they are ahead.
         """
         mine = self.version_vector()
-        for device in mine:
-            if device in theirs and mine[device] == theirs[device]:
-                continue
-            known, is_branch_unknown = self._proven(device, theirs)
-            floor = 0
-            if len(mine[device]) == 1 and not is_branch_unknown:
-                floor = max((head.batch_seq for head in theirs.get(device, ()) if head.hash in known), default=0)
-                if not floor and theirs.seq(device) > mine.seq(device):
-                    continue
-            for outbound in self._chain(device, floor):
-                if outbound.head.hash not in known:
-                    yield outbound
+        for device, heads in mine.items():
+            known = [head for head in theirs.get(device, ()) if self.holds(device, head)]
+            unknown = [head for head in theirs.get(device, ()) if head not in known]
+            is_branch_unknown = any(self.hash_at(device, head.batch_seq) for head in unknown)
+            if len(heads) > 1 or is_branch_unknown:
+                theirs_too = self._ancestry(device, known)
+                yield from (out for out in self._chain(device, 0) if out.head.hash not in theirs_too)
+            elif not unknown or known:
+                yield from self._chain(device, max((head.batch_seq for head in known), default=0))
+
+    def _ancestry(self, device: DeviceKey, heads: list[Head]) -> set[EnvelopeHash]:
+        """Give the hashes of these envelopes of a forked device and of all before them: a walk along the chains."""
+        ancestry: set[EnvelopeHash] = set()
+        for batch_seq, hash_ in heads:
+            seq, at = batch_seq, hash_
+            while at != NO_ENVELOPE and at not in ancestry:
+                ancestry.add(at)
+                at = EnvelopeHash(next(raw_rows(self._connection, _PREVIOUS, (device, seq, at)))[0])
+                seq = BatchSeq(seq - 1)
+        return ancestry
 
     def within(self, theirs: VersionVector) -> VersionVector:
         """Give what is held here of the chains in `theirs`, up to their heads: proof of what need not be sent.
@@ -164,21 +180,11 @@ class Chains:
         mine = self.version_vector()
         flat: list[tuple[DeviceKey, Head]] = []
         for device, head in theirs.flat():
-            if self.find(device, head.batch_seq, head.hash) is not None:
+            if self.holds(device, head):
                 flat.append((device, head))
             else:
                 flat += [(device, own) for own in mine.get(device, ()) if own.batch_seq <= head.batch_seq]
         return VersionVector.of(sorted(set(flat)))
-
-    def _proven(self, device: DeviceKey, theirs: VersionVector) -> tuple[set[EnvelopeHash], bool]:
-        known: set[EnvelopeHash] = set()
-        is_branch_unknown = False
-        for head in theirs.get(device, ()):
-            if self.find(device, head.batch_seq, head.hash) is not None:
-                known.add(head.hash)
-            elif self.hash_at(device, head.batch_seq):
-                is_branch_unknown = True
-        return known, is_branch_unknown
 
     def _chain(self, device: DeviceKey, after_seq: int) -> Iterator[Outbound]:
         place = (after_seq, 1 << 62)

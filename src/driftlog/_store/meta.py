@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import apsw
 
-from driftlog._core.ids import Birthday, EpochId
+from driftlog._core.ids import NO_ENVELOPE, BatchSeq, Birthday, EpochId
 from driftlog._core.version_vector import Head
 from driftlog._sqlite.rows import raw_rows
 
@@ -27,7 +27,8 @@ _COUNT_STATES = "SELECT state, count(*) FROM driftlog_log WHERE state <> 0 GROUP
 
 
 class Branch(NamedTuple):
-    """The end of a chain: its head, None before the first envelope, and its last stamp."""
+    """The end of the chain that a device writes: its head, None before the first envelope, and the stamp before which all
+    its events are in envelopes."""
 
     head: Head | None
     last_hlc: int
@@ -75,11 +76,12 @@ class Meta:
         if value is None:
             return Branch(None, 0)
         batch_seq, hash_, last_hlc = _BRANCH.unpack(value)
-        return Branch(Head(batch_seq, hash_), last_hlc)
+        return Branch(Head(batch_seq, hash_) if batch_seq else None, last_hlc)
 
-    def set_own_branch(self, head: Head, last_hlc: int) -> None:
+    def set_own_branch(self, branch: Branch) -> None:
         """Set the end of the chain that this device goes on writing."""
-        self.set("own_branch", _BRANCH.pack(*head, last_hlc))
+        head = branch.head or Head(BatchSeq(0), NO_ENVELOPE)
+        self.set("own_branch", _BRANCH.pack(*head, branch.last_hlc))
 
     def relay(self, url: str) -> RelayMark | None:
         """Give the mark of a relay, or None before the first conversation with it."""

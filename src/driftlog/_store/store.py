@@ -22,7 +22,7 @@ from driftlog._sqlite.connection import write_transaction
 from driftlog._store.chain import Chains
 from driftlog._store.fold import Arrival, Fold, Integrated, Progress
 from driftlog._store.log import BEFORE_ALL, Log, State
-from driftlog._store.meta import Meta
+from driftlog._store.meta import Branch, Meta
 from driftlog._store.program import Program
 from driftlog._store.view import View
 
@@ -67,6 +67,7 @@ class Store:
         space: SpaceId,
         device: DeviceKey,
         clock: Callable[[], int],
+        seal: SealBatch,
         open_envelope: OpenEnvelope,
     ) -> None:
         self.connection = connection
@@ -79,6 +80,7 @@ class Store:
         self._space = space
         self._device = device
         self._clock = clock
+        self._seal = seal
         self._open_envelope = open_envelope
         self._data_version = -1
         self._last: Timestamp | None = None
@@ -168,7 +170,7 @@ class Store:
             timestamps.append(at)
         return tuple(timestamps)
 
-    def seal_pending(self, seal: SealBatch) -> int:
+    def seal_pending(self) -> int:
         """Put the device's unsealed events into envelopes, within a transaction. Gives how many envelopes were made."""
         made = 0
         head, sealed_hlc = self.meta.own_branch()
@@ -176,12 +178,12 @@ class Store:
             run = split_records(records)[0]
             heads = self.chains.untold(self._device, ENVELOPE_HEADS_MAX)
             batch_seq = BatchSeq(head.batch_seq + 1 if head else 1)
-            envelope = seal(Batch(run, tuple(heads)), batch_seq, head.hash if head else NO_ENVELOPE)
+            envelope = self._seal(Batch(run, tuple(heads)), batch_seq, head.hash if head else NO_ENVELOPE)
             sealed_hlc = run[-1].hlc
             self.chains.add(envelope, sealed_hlc, 0, is_told=True)
             self.chains.tell(heads)
             head = Head(batch_seq, envelope.hash)
-            self.meta.set_own_branch(head, sealed_hlc)
+            self.meta.set_own_branch(Branch(head, sealed_hlc))
             made += 1
         return made
 
@@ -198,6 +200,10 @@ class Store:
 
     def receive(self, opened: Sequence[tuple[Envelope, Batch]]) -> Received:
         """Take in envelopes that were verified and opened, within a transaction: at most one rebase for all of them."""
+        if any(envelope.header.device == self._device for envelope, _ in opened):
+            # What was made here must be in an envelope before events of the same device come in that were not made here:
+            # later, nothing would tell them apart.
+            self.seal_pending()
         arrived: dict[Timestamp, Record] = {}
         new = held = void = waiting = 0
         room = WAITING_BYTES_MAX - self.chains.waiting_bytes()
@@ -245,16 +251,16 @@ class Store:
         return held
 
     def _follow_own(self, envelope: Envelope, last_hlc: int) -> None:
-        """Go on where this device's own history went on without this file: it is an older copy of itself.
+        """Take note of an envelope of this device that was not made here: this file is an older copy, or has been copied.
 
-        With events of its own that are in no envelope yet, it stays on its branch: they come before what was received, and
-        would be void behind it. That makes a fork, which keeps both and is shown.
+        If it continues what was made here, so does this device from now on. If not, two histories bear its key: it stays on
+        its own, behind both in time, and the fork is shown.
         """
-        head = self.meta.own_branch().head
-        continues = envelope.header.previous == (head.hash if head is not None else NO_ENVELOPE)
-        if continues and not self.has_unsealed():
-            self.meta.set_own_branch(Head(envelope.header.batch_seq, envelope.hash), last_hlc)
-            self._own_hlc = max(self._own_hlc, last_hlc)
+        head, own_last_hlc = self.meta.own_branch()
+        is_continued = envelope.header.previous == (head.hash if head is not None else NO_ENVELOPE)
+        end = Head(envelope.header.batch_seq, envelope.hash) if is_continued else head
+        self.meta.set_own_branch(Branch(end, max(own_last_hlc, last_hlc)))
+        self._own_hlc = max(self._own_hlc, last_hlc)
 
     # --- the view ----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ The public `Space` and the replica that the sync driver talks to are two views o
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import RLock, get_ident
 
 import apsw
@@ -57,6 +57,7 @@ class Engine:
             space=keys.space,
             device=keys.device_key,
             clock=clock,
+            seal=self.exchange.seal,
             open_envelope=self.exchange.open,
         )
         self._appender = Appender(self._store, self._lock)
@@ -76,14 +77,14 @@ class Engine:
             yield self._store
 
     @contextmanager
-    def writing(self) -> Iterator[Store]:
-        """Hold the lock, in a transaction that an error undoes."""
+    def writing(self, *, is_synced: bool = False) -> Iterator[Store]:
+        """Hold the lock, in a transaction that an error undoes; `is_synced` even where durability is relaxed."""
         self.check_writable()
         with storage_errors(self.path), self._lock:
             self.check_writable()
             self._transaction_thread = get_ident()
             try:
-                with self._store.transaction():
+                with self._store.synced_to_disk() if is_synced else nullcontext(), self._store.transaction():
                     yield self._store
             finally:
                 self._transaction_thread = None
@@ -105,7 +106,9 @@ class Engine:
         self, opened: Sequence[tuple[Envelope, Batch]], also: Callable[[Store], None] = lambda _: None
     ) -> Received:
         """Take in opened envelopes, and do something else in the same transaction."""
-        with self.writing() as store:
+        # With envelopes of this very device, what is pending is sealed on the way.
+        may_seal = any(envelope.header.device == self.keys.device_key for envelope, _ in opened)
+        with self.writing(is_synced=may_seal) as store:
             received = store.receive(opened)
             also(store)
         if received.envelopes:
@@ -117,7 +120,10 @@ class Engine:
         if self.is_read_only:
             return 0
         with self.reading() as store:
-            return self.exchange.seal(store) if store.has_unsealed() else 0
+            if not store.has_unsealed():
+                return 0
+        with self.writing(is_synced=True) as store:
+            return store.seal_pending()
 
     def rebuild(self, progress: Progress | None) -> int:
         """Make the view anew from the log."""

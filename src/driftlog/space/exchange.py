@@ -38,12 +38,8 @@ class Exchange:
                 refused.append(Refusal(index, str(error)))
         return opened, tuple(refused)
 
-    def seal(self, store: Store) -> int:
-        """Seal the device's pending events, on disk when it returns, whatever the durability: they are about to be shown."""
-        with store.synced_to_disk(), store.transaction():
-            return store.seal_pending(self._seal)
-
-    def _seal(self, batch: Batch, batch_seq: BatchSeq, previous: EnvelopeHash) -> Envelope:
+    def seal(self, batch: Batch, batch_seq: BatchSeq, previous: EnvelopeHash) -> Envelope:
+        """Seal a batch as this device."""
         return crypto.seal(batch, self._keys, batch_seq, previous, self._entropy)
 
     def sign(self, message: bytes) -> bytes:

@@ -88,7 +88,7 @@ class SpaceReplica:
         """Note that the relay holds this device's chain up to `head` durably."""
         with self._engine.writing() as store:
             mark = _mark(store, url, birthday)
-            is_own = store.chains.find(self._engine.keys.device_key, head.batch_seq, head.hash) is not None
+            is_own = store.chains.holds(self._engine.keys.device_key, head)
             if is_own and mark.confirmed_seq < head.batch_seq:
                 store.meta.set_relay(url, mark._replace(confirmed_seq=head.batch_seq))
 

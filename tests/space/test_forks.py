@@ -1,0 +1,145 @@
+"""A device's file is copied or rolled back: both histories count everywhere, and the key is seen to have forked."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from driftlog import App, Event, Space, ViewTransaction
+from driftlog.errors import RelayRefused
+from driftlog.testing import RelayThread, exchange
+from tests.todo_app import Clock, TodoAdded, todo_app
+
+APP = todo_app()
+
+
+def copy_device(source: Path, target: Path) -> None:
+    """Copy a closed device with its key, as a backup of its folder would."""
+    shutil.copy(source, target)
+    shutil.copy(f"{source}-device", f"{target}-device")
+
+
+def add(space: Space, id_: str) -> None:
+    space.append(TodoAdded(id=id_, text="x"))
+    space.seal()
+
+
+def test_both_branches_of_a_copied_device_count_on_every_device(tmp_path: Path) -> None:
+    with APP.open(tmp_path / "a.db") as a:
+        add(a, "before")
+        link = a.invite()
+    copy_device(tmp_path / "a.db", tmp_path / "copy.db")
+
+    with (
+        APP.open(tmp_path / "a.db") as a,
+        APP.open(tmp_path / "copy.db") as copy,
+        APP.join(":memory:", link) as c,
+        APP.join(":memory:", link) as d,
+    ):
+        add(a, "1")
+        add(a, "2")
+        add(copy, "3")
+        exchange(a, c)
+        exchange(copy, c)
+        exchange(copy, d)
+        exchange(c, d)
+        exchange(a, c)
+        exchange(copy, c)
+
+        for space in (a, copy, c, d):
+            assert {row.id for row in space.query("SELECT id FROM todo")} == {"before", "1", "2", "3"}
+            assert space.digest() == a.digest()
+            assert space.version_vector() == a.version_vector()
+            assert [device.is_forked for device in space.status().devices if device.envelopes] == [True]
+
+
+def test_a_forked_device_goes_on_writing_and_is_heard(tmp_path: Path) -> None:
+    with APP.open(tmp_path / "a.db") as a:
+        add(a, "before")
+        link = a.invite()
+    copy_device(tmp_path / "a.db", tmp_path / "copy.db")
+    with APP.open(tmp_path / "a.db") as a, APP.open(tmp_path / "copy.db") as copy, APP.join(":memory:", link) as c:
+        for space, ids in ((a, "123"), (copy, "4")):
+            for id_ in ids:
+                add(space, id_)
+            exchange(space, c)
+        exchange(copy, c)
+        add(copy, "5")
+        exchange(copy, c)
+
+        assert len(c.query("SELECT * FROM todo")) == 6
+        assert c.digest() == copy.digest()
+
+
+def test_a_device_rolled_back_without_new_work_follows_its_own_later_history(tmp_path: Path) -> None:
+    with APP.open(tmp_path / "a.db") as a:
+        add(a, "1")
+        link = a.invite()
+    copy_device(tmp_path / "a.db", tmp_path / "backup.db")
+    with APP.open(tmp_path / "a.db") as a, APP.join(tmp_path / "b.db", link) as b:
+        add(a, "2")
+        exchange(a, b)
+
+    with APP.open(tmp_path / "backup.db") as restored, APP.open(tmp_path / "b.db") as b:
+        exchange(restored, b)
+        add(restored, "3")
+        exchange(restored, b)
+
+        assert {row.id for row in b.query("SELECT id FROM todo")} == {"1", "2", "3"}
+        assert restored.digest() == b.digest()
+        assert not any(device.is_forked for device in b.status().devices)
+
+
+def test_a_relay_keeps_one_branch_and_says_so_and_nothing_is_lost(tmp_path: Path) -> None:
+    relay = RelayThread(tmp_path / "relay.db")
+    relay.start()
+    try:
+        with APP.open(tmp_path / "a.db") as a:
+            add(a, "before")
+            link = a.invite()
+        copy_device(tmp_path / "a.db", tmp_path / "copy.db")
+        with APP.open(tmp_path / "a.db") as a, APP.open(tmp_path / "copy.db") as copy:
+            add(a, "1")
+            add(copy, "2")
+            assert a.sync(relay.url).wait(20)
+            with pytest.raises(RelayRefused, match="is kept"):
+                copy.sync(relay.url).wait(20)
+
+            # What the relay does not take reaches others directly.
+            with APP.join(":memory:", link) as c:
+                exchange(copy, c)
+                assert {row.id for row in c.query("SELECT id FROM todo")} == {"before", "1", "2"}
+    finally:
+        relay.stop()
+
+
+class Noted(Event):
+    text: str
+
+
+def noting(app: App) -> App:
+    @app.on(Noted)
+    def noted(tx: ViewTransaction, event: Noted) -> None:
+        tx.execute("INSERT INTO note VALUES (?, ?)", (tx.new_id(), event.text))
+
+    return app
+
+
+def test_an_event_that_both_branches_hold_counts_once(tmp_path: Path) -> None:
+    """Appended before the copy, sealed by both after it: two envelopes, one event."""
+    app = noting(App("org.example.notes", tables="CREATE TABLE note (id TEXT PRIMARY KEY, text TEXT) STRICT"))
+    clock = Clock()
+    with app.open(tmp_path / "a.db", clock=clock) as a:
+        a.append(Noted(text="once"))
+        link = a.invite()
+    copy_device(tmp_path / "a.db", tmp_path / "copy.db")
+    with (
+        app.open(tmp_path / "a.db", clock=clock) as a,
+        app.open(tmp_path / "copy.db", clock=clock) as copy,
+        app.join(":memory:", link, clock=clock) as c,
+    ):
+        exchange(a, c)
+        exchange(copy, c)
+
+        assert [row.text for row in c.query("SELECT text FROM note")] == ["once"]
+        assert len(list(c.log())) == 1

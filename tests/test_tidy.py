@@ -158,6 +158,7 @@ def test_the_public_names_are_these() -> None:
         "reject",
     ]
     assert sorted(name for name in vars(driftlog.errors) if not name.startswith("_")) == [
+        "AppChanged",
         "Busy",
         "Closed",
         "Corrupt",

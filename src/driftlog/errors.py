@@ -75,6 +75,10 @@ class OtherApp(UnusableFile):
     """The file or invite belongs to another app."""
 
 
+class AppChanged(UnusableFile):
+    """Another process opened the file with another version of the app; this one cannot go on with its own tables."""
+
+
 class MissingDeviceKey(UnusableFile):
     """The device's key file, which lies beside the database, is not there or is not the one for this space."""
 

@@ -20,7 +20,8 @@ from driftlog._core.batch import (
 from driftlog._core.clock import Hlc
 from driftlog._core.envelope import OVERHEAD_BYTES
 from driftlog._core.event import Record
-from driftlog._core.limits import ENVELOPE_BYTES_MAX, ENVELOPE_EVENTS_MAX, EVENT_NAME_BYTES_MAX, EVENT_PAYLOAD_BYTES_MAX
+from driftlog._core.limits import ENVELOPE_BYTES_MAX, ENVELOPE_EVENTS_MAX, EVENT_PAYLOAD_BYTES_MAX
+from driftlog._core.names import NAME_BYTES_MAX
 from driftlog._core.wire import Malformed
 from tests.core.drawing import batches, cases
 from tests.vectors import formats
@@ -140,7 +141,9 @@ REFUSED = {
     "no types": body(b"\x01\x00\x00\x01", record()),
     "a type twice": body(b"\x01\x00\x02", TYPE, TYPE, b"\x02", record(), record(index=b"\x01")),
     "a type that is not used": body(b"\x01\x00\x02", TYPE, TYPE_2, b"\x01", record()),
-    "types out of the order of their use": body(b"\x01\x00\x02", TYPE, TYPE_2, b"\x02", record(index=b"\x01"), record()),
+    "types out of the order of their use": body(
+        b"\x01\x00\x02", TYPE, TYPE_2, b"\x02", record(index=b"\x01"), record()
+    ),
     "a type that is not listed": body(b"\x01\x00\x01", TYPE, b"\x01", record(index=b"\x01")),
     "an empty name": body(b"\x01\x00\x01\x00\x01\x01", record()),
     "a name that is not UTF-8": body(b"\x01\x00\x01", formats.sized(b"\xff"), b"\x01\x01", record()),
@@ -190,7 +193,7 @@ def test_split_runs_keep_every_record_in_order_and_fit_an_envelope_each() -> Non
     for _ in range(60):
         sizes = rng.choices((0, 10, 1000, EVENT_PAYLOAD_BYTES_MAX - 8), (8, 4, 2, 1), k=rng.choice((1, 40, 2500)))
         records = [
-            Record(Hlc(hlc), 0, rng.choice("abc") * EVENT_NAME_BYTES_MAX, 1, bytes(size))
+            Record(Hlc(hlc), 0, rng.choice("abc") * NAME_BYTES_MAX, 1, bytes(size))
             for hlc, size in enumerate(sizes, 1)
         ]
         runs = split_records(records)

@@ -66,7 +66,7 @@ def test_a_clock_past_what_can_be_believed_is_not_followed() -> None:
 
 
 def test_a_stamp_is_held_from_one_millisecond_past_a_day_ahead() -> None:
-    for now in (0, NOW, -NOW, CLOCK_MS_MAX):
+    for now in (0, NOW, -NOW, CLOCK_MS_MAX - 1):
         edge = (now + HOLD_MS) << 16
         assert not is_held(edge, now)
         assert not is_held(edge | 0xFFFF, now)

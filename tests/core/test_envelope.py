@@ -55,9 +55,7 @@ def test_a_second_writer_writes_the_same_header() -> None:
     author = formats.Author(b"d" * 32, b"", b"s" * 32, b"k" * 32)
     clear = formats.write_header(author, 7, b"p" * 32, b"n" * 24, 300)
     epoch = EpochId(formats.blake("driftlog epoch 1", author.epoch_key)[:8])
-    header = Header(
-        SpaceId(b"s" * 32), epoch, DeviceKey(b"d" * 32), BatchSeq(7), EnvelopeHash(b"p" * 32), b"n" * 24
-    )
+    header = Header(SpaceId(b"s" * 32), epoch, DeviceKey(b"d" * 32), BatchSeq(7), EnvelopeHash(b"p" * 32), b"n" * 24)
     assert header.pack(300) == clear
     assert len(clear) == HEADER_BYTES == formats.HEADER_BYTES
 
@@ -82,9 +80,7 @@ def test_altered_bytes_are_refused_or_the_one_form_of_another_envelope(
 
 
 def test_every_truncated_or_extended_envelope_is_refused() -> None:
-    header = Header(
-        SpaceId(bytes(32)), EpochId(bytes(8)), DeviceKey(bytes(32)), BatchSeq(1), NO_ENVELOPE, bytes(24)
-    )
+    header = Header(SpaceId(bytes(32)), EpochId(bytes(8)), DeviceKey(bytes(32)), BatchSeq(1), NO_ENVELOPE, bytes(24))
     raw = raw_of(header, bytes(256), bytes(64))
     for end in range(len(raw)):
         with pytest.raises(Malformed):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftlog._core.genesis import APP_NAME_BYTES_MAX, GENESIS_BYTES, INVITE_PREFIX, Genesis, Invite
+from driftlog._core.genesis import GENESIS_BYTES, INVITE_PREFIX, Genesis, Invite
+from driftlog._core.names import NAME_BYTES_MAX
 from driftlog._core.wire import Malformed
 from driftlog.errors import InvalidInvite
 from tests.core.drawing import cases, hashes
@@ -66,7 +67,9 @@ def test_an_invite_is_read_as_it_was_written_and_as_a_second_writer_writes_it(in
     assert Invite.parse(f"  {link}\n") == invite
 
 
-INVITE = Invite("org.example.todos", Genesis(b"r" * 32, b"\xff" * 32, b"\xfb\xef\xbe" * 10 + b"cc", b"s" * 16), b"k" * 32)
+INVITE = Invite(
+    "org.example.todos", Genesis(b"r" * 32, b"\xff" * 32, b"\xfb\xef\xbe" * 10 + b"cc", b"s" * 16), b"k" * 32
+)
 
 
 def test_every_cut_of_an_invite_is_refused() -> None:
@@ -128,7 +131,7 @@ REFUSED = {
     "a cut app name": (link_of(CONTENT + b"\2a"), "malformed"),
     "bytes after the app name": (link_of(CONTENT + b"\1ab"), "malformed"),
     "an app name that is not UTF-8": (link_of(CONTENT + b"\1\xff"), "malformed"),
-    "an app name too long": (link_of(CONTENT + formats.sized(b"a" * (APP_NAME_BYTES_MAX + 1))), "malformed"),
+    "an app name too long": (link_of(CONTENT + formats.sized(b"a" * (NAME_BYTES_MAX + 1))), "malformed"),
     "a length in a longer form": (link_of(CONTENT + b"\x81\0a"), "malformed"),
     "a wrong checksum": (INVITE_PREFIX + formats.in_base64url(CONTENT + b"\1a" + bytes(4)), "cut short or altered"),
     "letters outside base64": (INVITE_PREFIX + "AQ*A", "cut short or altered"),

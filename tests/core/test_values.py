@@ -96,7 +96,9 @@ OUTSIDE: dict[str, object] = {
 
 
 @pytest.mark.parametrize("value", OUTSIDE.values(), ids=OUTSIDE)
-@pytest.mark.parametrize("wrap", [lambda v: v, lambda v: [v], lambda v: {"k": v}], ids=["bare", "in a list", "in a map"])
+@pytest.mark.parametrize(
+    "wrap", [lambda v: v, lambda v: [v], lambda v: {"k": v}], ids=["bare", "in a list", "in a map"]
+)
 def test_an_event_with_a_value_outside_the_domain_is_refused(value: object, wrap: Any) -> None:
     with pytest.raises(InvalidEvent):
         encode_event(Held(value=wrap(value)), is_float_allowed=True)

@@ -17,7 +17,7 @@ def test_the_same_seed_in_the_same_space_gives_the_same_keys() -> None:
 
 
 def test_no_two_spaces_purposes_or_devices_share_a_key() -> None:
-    public = set()
+    public: set[bytes] = set()
     for seed in range(20):
         genesis, epoch_key = found_space(b"s" * 32, random.Random(seed).randbytes)
         for device in range(5):

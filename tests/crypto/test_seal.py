@@ -90,7 +90,9 @@ def test_arbitrary_bytes_are_refused_as_an_invalid_envelope_and_nothing_else() -
 
 
 def stranger(**changed: object) -> SpaceKeys:
-    parts: dict[str, object] = {name: getattr(KEYS, name) for name in ("device", "access", "epoch_key", "epoch", "space")}
+    parts: dict[str, object] = {
+        name: getattr(KEYS, name) for name in ("device", "access", "epoch_key", "epoch", "space")
+    }
     return SpaceKeys(**{**parts, **changed})  # type: ignore[arg-type]  # the names above are the class's own
 
 
@@ -123,7 +125,9 @@ AUTHOR = formats.Author(KEYS.device.public, KEYS.device.secret, KEYS.space, EPOC
 
 
 @pytest.mark.parametrize(
-    "plain", [bytes(256), b"", bytes(10), b"\xff" * 256, encode_batch(BATCH)[:-1]], ids=["zeros", "none", "few", "ff", "cut"]
+    "plain",
+    [bytes(256), b"", bytes(10), b"\xff" * 256, encode_batch(BATCH)[:-1]],
+    ids=["zeros", "none", "few", "ff", "cut"],
 )
 def test_a_members_envelope_with_a_batch_that_is_not_one_is_refused(plain: bytes) -> None:
     raw, _ = formats.write_envelope(AUTHOR, 1, bytes(32), plain)

@@ -87,7 +87,9 @@ def batches() -> Iterator[Vector]:
         "event version 0": formats.write_batch((ADDED._replace(version=0),)),
         "an event name with a line break": formats.write_batch((ADDED._replace(name="a\nb"),)),
         "a payload that is a list": formats.write_batch((ADDED._replace(payload=pack([1])),)),
-        "a payload with an integer in a longer form": formats.write_batch((ADDED._replace(payload=b"\x81\xa1k\xcc\1"),)),
+        "a payload with an integer in a longer form": formats.write_batch(
+            (ADDED._replace(payload=b"\x81\xa1k\xcc\1"),)
+        ),
         "a payload with NUL in text": formats.write_batch((ADDED._replace(payload=pack({"k": "a\0"})),)),
         "a payload with NaN": formats.write_batch((ADDED._replace(payload=pack({"k": float("nan")})),)),
     }
@@ -183,7 +185,7 @@ def version_vectors() -> Iterator[Vector]:
     yield refused("a byte longer", data=(good + b"\0").hex())
     yield refused("out of order", data=formats.write_vector((HEAD_B, HEAD_A)).hex())
     yield refused("a head twice", data=formats.write_vector((HEAD_A, HEAD_A)).hex())
-    yield refused("number 0", data=formats.write_vector((HEAD_A[:1] + (0,) + HEAD_A[2:],)).hex())
+    yield refused("number 0", data=formats.write_vector(((HEAD_A[0], 0, HEAD_A[2]),)).hex())
     yield refused("a count in a longer form", data=(b"\1\x80\0").hex())
 
 

@@ -15,11 +15,11 @@ from driftlog._core.limits import (
     ENVELOPE_BYTES_MAX,
     ENVELOPE_EVENTS_MAX,
     ENVELOPE_HEADS_MAX,
-    EVENT_NAME_BYTES_MAX,
     EVENT_PAYLOAD_BYTES_MAX,
     EVENT_VERSION_MAX,
     HLC_MAX,
 )
+from driftlog._core.names import NAME_BYTES_MAX, is_name
 from driftlog._core.values import OutsideDomain, check_payload
 from driftlog._core.version_vector import Head
 from driftlog._core.wire import Malformed, Reader, unzigzag, write_sized, write_uint, zigzag
@@ -113,11 +113,11 @@ def _decode_types(reader: Reader) -> list[tuple[str, int]]:
     types = []
     for _ in range(reader.uint("event types", ENVELOPE_EVENTS_MAX)):
         try:
-            name = reader.sized("event name", EVENT_NAME_BYTES_MAX).decode()
+            name = reader.sized("event name", NAME_BYTES_MAX).decode()
         except UnicodeDecodeError:
             raise Malformed("an event name is not UTF-8") from None
-        if not name.isprintable() or not name:
-            raise Malformed("an event name is not printable text")
+        if not is_name(name):
+            raise Malformed("an event name is empty or holds control characters")
         version = reader.uint("event version", EVENT_VERSION_MAX)
         if version == 0:
             raise Malformed(f"event {name} has version 0")
@@ -160,7 +160,7 @@ def _decode_records(reader: Reader, types: list[tuple[str, int]]) -> tuple[Recor
     return tuple(records)
 
 
-RECORD_OVERHEAD_BYTES = 10 + 10 + 2 + 3 + EVENT_NAME_BYTES_MAX + 5
+RECORD_OVERHEAD_BYTES = 10 + 10 + 2 + 3 + NAME_BYTES_MAX + 5
 """The most that one record adds to a batch beside its payload: two stamps, index, length, and a type of its own."""
 
 BATCH_BYTES_GOAL = 512 << 10

@@ -44,4 +44,9 @@ def hlc_ms(hlc: int) -> int:
 
 def is_held(hlc: int, now_ms: int) -> bool:
     """Tell whether another device's stamp is too far ahead of this device's clock to be applied yet."""
-    return hlc >> COUNTER_BITS > now_ms + HOLD_MS
+    return hlc >> COUNTER_BITS > min(now_ms, CLOCK_MS_MAX) + HOLD_MS
+
+
+def last_not_held(now_ms: int) -> int:
+    """Give the greatest stamp that is not held."""
+    return ((min(now_ms, CLOCK_MS_MAX) + HOLD_MS + 1) << COUNTER_BITS) - 1

@@ -10,7 +10,8 @@ import msgspec
 
 from driftlog._core.clock import Hlc, Timestamp
 from driftlog._core.ids import DeviceKey, EventHash, SpaceId, digest
-from driftlog._core.limits import EVENT_NAME_BYTES_MAX, EVENT_VERSION_MAX
+from driftlog._core.limits import EVENT_VERSION_MAX
+from driftlog._core.names import NAME_BYTES_MAX, is_name
 from driftlog._core.values import OutsideDomain, check_payload
 from driftlog.errors import InvalidApp, InvalidEvent
 
@@ -20,8 +21,8 @@ RESERVED_PREFIX = "driftlog."
 
 def check_event_name(name: str) -> str:
     """Give `name` back if an event may carry it, or raise `InvalidApp`."""
-    if not name or not name.isprintable() or len(name.encode("utf-8", "replace")) > EVENT_NAME_BYTES_MAX:
-        raise InvalidApp(f"event name {name!r} is not 1 to {EVENT_NAME_BYTES_MAX} bytes of printable text")
+    if not is_name(name):
+        raise InvalidApp(f"event name {name!r} is not 1 to {NAME_BYTES_MAX} bytes of text without control characters")
     if name.startswith(RESERVED_PREFIX):
         raise InvalidApp(
             f"event name {name!r} begins with {RESERVED_PREFIX!r}, which is Driftlog's own; choose another"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from driftlog._core.envelope import SUITE
 from driftlog._core.ids import EPOCH_ID_BYTES, HASH_BYTES, KEY_BYTES, EpochId, SpaceId, digest
+from driftlog._core.names import NAME_BYTES_MAX
 from driftlog._core.wire import Malformed, Reader, write_sized
 from driftlog.errors import InvalidInvite
 
@@ -20,7 +21,6 @@ GENESIS_BYTES = 2 + KEY_BYTES + KEY_BYTES + HASH_BYTES + SALT_BYTES
 
 INVITE_VERSION = 1
 INVITE_PREFIX = "driftlog://join#"
-APP_NAME_BYTES_MAX = 255
 _CHECKSUM_BYTES = 4
 
 
@@ -106,7 +106,7 @@ class Invite:
             reader = Reader(data[1:-_CHECKSUM_BYTES])
             genesis = Genesis.decode(reader.take(GENESIS_BYTES, "genesis"))
             epoch_key = reader.take(KEY_BYTES, "epoch key")
-            app_name = reader.sized("app name", APP_NAME_BYTES_MAX).decode()
+            app_name = reader.sized("app name", NAME_BYTES_MAX).decode()
             reader.end()
         except (Malformed, UnicodeDecodeError) as error:
             raise InvalidInvite(f"the invite link is malformed: {error}") from error

@@ -17,10 +17,12 @@ ENVELOPE_HEADS_MAX: Final = 4_096
 EVENT_PAYLOAD_BYTES_MAX: Final = 128 << 10
 """Decoding 128 KiB of the worst MessagePack (empty maps) costs 9 MiB; larger content belongs in a file, not an event."""
 
-EVENT_NAME_BYTES_MAX: Final = 255
 EVENT_VERSION_MAX: Final = 0xFFFF
 VALUE_DEPTH_MAX: Final = 16
 """Nesting beyond this is a program's, not a person's; it keeps every recursive reader off the stack's end."""
+
+NESTED_VALUES_MAX: Final = 10_000
+"""In the lists and maps of one payload: each costs the reader about 1 µs, and an envelope may hold eight such payloads."""
 
 HLC_MAX: Final = (1 << 63) - 1
 """A stamp fits SQLite's signed 64-bit integer: the year 6429 in milliseconds, shifted by the counter."""

@@ -10,7 +10,10 @@ from typing import Final
 
 import msgspec
 
-from driftlog._core.limits import EVENT_PAYLOAD_BYTES_MAX, VALUE_DEPTH_MAX
+from driftlog._core.limits import EVENT_PAYLOAD_BYTES_MAX, NESTED_VALUES_MAX, VALUE_DEPTH_MAX
+
+FLOAT_MARKER: Final = b"\xcb"
+"""The byte that begins every float in canonical MessagePack; it may stand elsewhere too."""
 
 INT_MIN: Final = -(1 << 63)
 INT_MAX: Final = (1 << 63) - 1
@@ -40,6 +43,7 @@ def check_payload(payload: bytes, *, is_float_allowed: bool) -> dict[str, object
         raise OutsideDomain("the payload is not in its canonical form")
     if type(fields) is not dict:
         raise OutsideDomain("the payload is not a map of fields")
+    thorough = _Check(is_float_allowed)
     for name, value in fields.items():
         kind = type(value)
         if kind is str and type(name) is str:
@@ -47,46 +51,58 @@ def check_payload(payload: bytes, *, is_float_allowed: bool) -> dict[str, object
                 continue
         elif kind is int and type(name) is str and "\0" not in name and value <= INT_MAX:
             continue
-        _check(name, str(name), is_float_allowed, 1)
-        _check(value, str(name), is_float_allowed, 1)
-        if type(name) is not str:
-            raise OutsideDomain(f"key {name!r} is not text")
+        if type(name) is not str or "\0" in name:
+            raise OutsideDomain(f"key {name!r} is not text without NUL")
+        thorough.value(value, name, 1)
     return fields
 
 
-def _check(value: object, where: str, is_float_allowed: bool, depth: int) -> None:
-    match value:
-        case None | bool() | bytes():
-            return
-        case str():
-            if "\0" in value:
-                raise OutsideDomain(f"{where} holds a NUL character; remove it")
-        case int():
-            if not INT_MIN <= value <= INT_MAX:
-                raise OutsideDomain(f"{where} is {value}, outside 64 signed bits; use text")
-        case float():
-            if not is_float_allowed:
-                raise OutsideDomain(
-                    f"{where} is the float {value!r}; use an integer of a smaller unit (cents, ms), "
-                    "or declare the app with floats=True"
-                )
-            # The negated comparison is also true for NaN.
-            if not -_INFINITY < value < _INFINITY:
-                raise OutsideDomain(f"{where} is {value!r}; only finite floats have one meaning everywhere")
-        case list() | dict():
-            _check_nested(value, where, is_float_allowed, depth)
-        case _:
-            raise OutsideDomain(f"{where} is a {type(value).__name__}; use text, an integer or bytes")
+class _Check:
+    """The thorough check of one payload's fields, for all that is not plain text or a plain integer."""
 
+    def __init__(self, is_float_allowed: bool) -> None:
+        self._is_float_allowed = is_float_allowed
+        self._room = NESTED_VALUES_MAX
 
-def _check_nested(value: list[object] | dict[object, object], where: str, is_float_allowed: bool, depth: int) -> None:
-    if depth >= VALUE_DEPTH_MAX:
-        raise OutsideDomain(f"{where} is nested deeper than {VALUE_DEPTH_MAX} levels")
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            _check(item, f"{where}[{index}]", is_float_allowed, depth + 1)
-        return
-    for key, item in value.items():
-        if not isinstance(key, str) or "\0" in key:
-            raise OutsideDomain(f"{where} has the key {key!r}; keys are text without NUL")
-        _check(item, f"{where}.{key}", is_float_allowed, depth + 1)
+    def value(self, value: object, where: str, depth: int) -> None:
+        match value:
+            case None | bool() | bytes():
+                return
+            case str():
+                if "\0" in value:
+                    raise OutsideDomain(f"{where} holds a NUL character; remove it")
+            case int():
+                if not INT_MIN <= value <= INT_MAX:
+                    raise OutsideDomain(f"{where} is {value}, outside 64 signed bits; use text")
+            case float():
+                self._float(value, where)
+            case list():
+                self._enter(len(value), where, depth)
+                for index, item in enumerate(value):
+                    if type(item) is not int or item > INT_MAX:
+                        self.value(item, f"{where}[{index}]", depth + 1)
+            case dict():
+                self._enter(len(value), where, depth)
+                for key, item in value.items():
+                    if not isinstance(key, str) or "\0" in key:
+                        raise OutsideDomain(f"{where} has the key {key!r}; keys are text without NUL")
+                    self.value(item, f"{where}.{key}", depth + 1)
+            case _:
+                raise OutsideDomain(f"{where} is a {type(value).__name__}; use text, an integer or bytes")
+
+    def _float(self, value: float, where: str) -> None:
+        if not self._is_float_allowed:
+            raise OutsideDomain(
+                f"{where} is the float {value!r}; use an integer of a smaller unit (cents, ms), "
+                "or declare the app with floats=True"
+            )
+        # The negated comparison is also true for NaN.
+        if not -_INFINITY < value < _INFINITY:
+            raise OutsideDomain(f"{where} is {value!r}; only finite floats have one meaning everywhere")
+
+    def _enter(self, count: int, where: str, depth: int) -> None:
+        self._room -= count
+        if self._room < 0:
+            raise OutsideDomain(f"{where} nests more than {NESTED_VALUES_MAX} values; use bytes, or several events")
+        if depth >= VALUE_DEPTH_MAX:
+            raise OutsideDomain(f"{where} is nested deeper than {VALUE_DEPTH_MAX} levels")

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import apsw
 
-from driftlog.errors import Busy, Corrupt, DiskFull, NotADriftlogFile, ReadOnly, StorageError
+from driftlog.errors import Busy, Closed, Corrupt, DiskFull, NotADriftlogFile, ReadOnly, StorageError
 
 Durability = Literal["full", "relaxed"]
 
@@ -35,10 +35,9 @@ ENVIRONMENT_ERRORS: Final = (
     apsw.ProtocolError,
     apsw.InterruptError,
     apsw.InternalError,
-    MemoryError,
 )
 """What the machine did, as opposed to what a statement asked for: aborts and may be retried, is never held against an
-event."""
+event. Python's own MemoryError is not among them: a materializer can ask for any amount."""
 
 
 def _nothing(_: apsw.Connection) -> None:
@@ -142,5 +141,10 @@ def storage_errors(path: str) -> Iterator[None]:
         ) from error
     except apsw.NoMemError as error:
         raise StorageError(f"{path}: out of memory; nothing was recorded") from error
+    except apsw.ConnectionClosedError as error:
+        raise Closed(f"{path} was closed meanwhile; open it again with app.open(path)") from error
     except (apsw.IOError, apsw.ProtocolError, apsw.InterruptError, apsw.InternalError) as error:
-        raise StorageError(f"{path}: {type(error).__name__}: {error}; nothing was recorded, try again") from error
+        raise StorageError(
+            f"{path}: {type(error).__name__}: {error}; the disk may fail, and whether the change was recorded is seen when "
+            "the file is opened again"
+        ) from error

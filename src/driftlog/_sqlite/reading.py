@@ -1,32 +1,50 @@
-"""Statements that only read, on a connection that could write."""
+"""Queries of the app's own, on a connection that could write.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+The text decides: one statement, and its verb is SELECT, VALUES or EXPLAIN. The texts are marked before they are run, because
+SQLite's authorizer is asked when a statement is compiled, and compiled statements are kept by their text: a query that may
+call any function must not be found again by a materializer, which may not.
+"""
+
 from functools import lru_cache
 
 import apsw
 
-from driftlog._sqlite.sqltext import excerpt, first_keyword, statements
+from driftlog._sqlite.rows import Parameters, Row, fetch_all, fetch_one
+from driftlog._sqlite.sqltext import Token, excerpt, first_keyword, statements
 from driftlog.errors import ForbiddenSQL
 
-_KEYWORDS = ("SELECT", "VALUES", "WITH", "EXPLAIN")
+_READING = ("SELECT", "VALUES", "EXPLAIN")
+_VERBS = ("SELECT", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELETE")
+_MARK = "\n-- query"
 
 
 @lru_cache(maxsize=1024)
-def vet_query(sql: str) -> None:
-    """Raise `ForbiddenSQL` unless the text is one query."""
+def marked_query(sql: str) -> str:
+    """Give the text under which to run a query, or raise `ForbiddenSQL` unless it is one statement that reads."""
     found = statements(sql)
-    if len(found) != 1 or first_keyword(found[0]) not in _KEYWORDS:
+    if len(found) != 1 or _verb(found[0]) not in _READING:
         raise ForbiddenSQL(f"`{excerpt(sql)}` is not one query; to change the view, append an event")
+    return sql + _MARK
 
 
-@contextmanager
-def query_only(connection: apsw.Connection) -> Iterator[None]:
-    """Let the connection's statements read only, whatever their first word: WITH may begin an INSERT too."""
-    connection.pragma("query_only", True)
-    try:
-        yield
-    except apsw.ReadOnlyError as error:
-        raise ForbiddenSQL("a query may only read; to change the view, append an event") from error
-    finally:
-        connection.pragma("query_only", False)
+def query_all(connection: apsw.Connection, sql: str, parameters: Parameters = ()) -> list[Row]:
+    """Run a query and give its rows."""
+    return fetch_all(connection, marked_query(sql), parameters)
+
+
+def query_one(connection: apsw.Connection, sql: str, parameters: Parameters = ()) -> Row | None:
+    """Run a query and give its first row, or None."""
+    return fetch_one(connection, marked_query(sql), parameters)
+
+
+def _verb(statement: tuple[Token, ...]) -> str:
+    """Give what a statement does: after WITH, its first verb outside all parentheses."""
+    keyword = first_keyword(statement)
+    if keyword != "WITH":
+        return keyword
+    depth = 0
+    for token in statement:
+        depth += (token.text == "(") - (token.text == ")")
+        if depth == 0 and token.word in _VERBS:
+            return token.word
+    return ""

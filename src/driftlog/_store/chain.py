@@ -23,8 +23,9 @@ _CHAIN = "UPDATE driftlog_envelope SET is_chained = 1, last_hlc = ?, void_count 
 _PREVIOUS = f"""
 SELECT substr(raw, {PREVIOUS_AT + 1}, {HASH_BYTES}) FROM driftlog_envelope WHERE device = ? AND batch_seq = ? AND hash = ?
 """
-_WAITING_AT = """
-SELECT raw FROM driftlog_envelope WHERE device = ? AND batch_seq = ? AND is_chained = 0 ORDER BY hash
+_WAITING_AT = f"""
+SELECT raw FROM driftlog_envelope WHERE device = ? AND batch_seq = ? AND is_chained = 0
+AND substr(raw, {PREVIOUS_AT + 1}, {HASH_BYTES}) = ? ORDER BY hash
 """
 _WAITING_BYTES = "SELECT coalesce(sum(length(raw)), 0) FROM driftlog_envelope WHERE is_chained = 0"
 _COUNT_WAITING = "SELECT count(*) FROM driftlog_envelope WHERE is_chained = 0"
@@ -106,9 +107,12 @@ class Chains:
         self._connection.execute(_INSERT, (header.device, header.batch_seq, envelope.hash, 0, 0, 0, envelope.raw))
 
     def waiting_after(self, envelope: Envelope) -> list[bytes]:
-        """Give the waiting envelopes that may continue this one."""
+        """Give the waiting envelopes that continue this one. Others at their number are not even opened."""
         header = envelope.header
-        return [raw for (raw,) in raw_rows(self._connection, _WAITING_AT, (header.device, header.batch_seq + 1))]
+        return [
+            raw
+            for (raw,) in raw_rows(self._connection, _WAITING_AT, (header.device, header.batch_seq + 1, envelope.hash))
+        ]
 
     def waiting_bytes(self) -> int:
         """Say how much is waiting."""

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
+from operator import itemgetter
+from types import CodeType
 from typing import Any, NoReturn
 
 import msgspec
@@ -18,8 +21,9 @@ class Rejection(Exception):
     """Raised by `reject`: this event has no effect in its place."""
 
     def __init__(self, reason: str, event_name: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
+        # Whatever was given: a number is a poor reason, but it is no reason to stop.
+        super().__init__(str(reason))
+        self.reason = str(reason)
         self.event_name = event_name
 
 
@@ -51,7 +55,7 @@ class Materializer:
         return getattr(self.handler, "__qualname__", repr(self.handler))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Program:
     """The tables and materializers of one version of an app."""
 
@@ -60,8 +64,31 @@ class Program:
     is_float_allowed: bool
     materializers: Mapping[tuple[str, int], Materializer] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def fingerprint(self) -> bytes:
-        """Differs when the view may: other tables, or other event types known."""
-        known = sorted(self.materializers)
-        return blake2b(self.tables.fingerprint + repr(known).encode(), digest_size=16).digest()
+        """Differs when the view may: other tables, event types, fields, or materializers.
+
+        Of a materializer its own code counts, not what it calls. Another version of Python compiles it differently, which
+        costs one rebuild that changes nothing.
+        """
+        hasher = blake2b(self.tables.fingerprint, digest_size=16)
+        for key, materializer in sorted(self.materializers.items(), key=itemgetter(0)):
+            event_type = materializer.event_type
+            hasher.update(repr((key, event_type.__struct_fields__, event_type.__annotations__)).encode())
+            hasher.update(repr(event_type.__struct_defaults__).encode())
+            code = getattr(materializer.handler, "__code__", None)
+            if isinstance(code, CodeType):
+                _add_code(hasher, code)
+        return hasher.digest()
+
+
+def _add_code(hasher: blake2b, code: CodeType) -> None:
+    hasher.update(code.co_code)
+    hasher.update(repr((code.co_names, code.co_varnames)).encode())
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            _add_code(hasher, constant)
+        else:
+            # Sets of constants are shown in the order of their hashes, which differs between runs.
+            shown = sorted(map(repr, constant)) if isinstance(constant, frozenset) else repr(constant)
+            hasher.update(repr(shown).encode())

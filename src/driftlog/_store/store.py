@@ -12,19 +12,20 @@ from typing import NamedTuple
 import apsw
 
 from driftlog._core.batch import Batch, split_records
-from driftlog._core.clock import COUNTER_BITS, Timestamp, is_held, tick
+from driftlog._core.clock import Timestamp, is_held, last_not_held, tick
 from driftlog._core.envelope import Envelope
 from driftlog._core.event import Event, Record, place
 from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash, SpaceId
-from driftlog._core.limits import ENVELOPE_EVENTS_MAX, ENVELOPE_HEADS_MAX, HOLD_MS, WAITING_BYTES_MAX
+from driftlog._core.limits import ENVELOPE_EVENTS_MAX, ENVELOPE_HEADS_MAX, WAITING_BYTES_MAX
 from driftlog._core.version_vector import Head
-from driftlog._sqlite.connection import write_transaction
+from driftlog._sqlite.connection import ENVIRONMENT_ERRORS, write_transaction
 from driftlog._store.chain import Chains
 from driftlog._store.fold import Arrival, Fold, Integrated, Progress
 from driftlog._store.log import BEFORE_ALL, Log, State
 from driftlog._store.meta import Branch, Meta
 from driftlog._store.program import Program
 from driftlog._store.view import View
+from driftlog.errors import AppChanged
 
 SealBatch = Callable[[Batch, BatchSeq, EnvelopeHash], Envelope]
 OpenEnvelope = Callable[[bytes], tuple[Envelope, Batch]]
@@ -54,6 +55,8 @@ class Received:
     """Events that count for nobody, because their stamp does not follow their device's previous one."""
     waiting: int = 0
     """Envelopes that wait for a predecessor."""
+    dropped: int = 0
+    """Envelopes not kept: their predecessor is missing, and too many wait already."""
 
 
 class Store:
@@ -82,6 +85,7 @@ class Store:
         self._clock = clock
         self._seal = seal
         self._open_envelope = open_envelope
+        self._failure: BaseException | None = None
         self._data_version = -1
         self._last: Timestamp | None = None
         self._own_hlc = 0
@@ -94,8 +98,10 @@ class Store:
         """Run a write transaction. An error undoes all of it, in memory too, and is passed on."""
         try:
             with write_transaction(self.connection):
-                self._refresh()
+                self._failure = None
+                self._refresh(may_fold=True)
                 yield
+                self.check_sound()
         except BaseException:
             self._data_version = -1
             raise
@@ -103,18 +109,37 @@ class Store:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Run a part of a transaction that can fail alone."""
-        execute = self.connection.execute
+        self.check_sound()
         last, own_hlc = self._last, self._own_hlc
-        execute("SAVEPOINT driftlog_part")
+        with self.noting_failures():
+            self.connection.execute("SAVEPOINT driftlog_part")
+            try:
+                yield
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK TO driftlog_part")
+                    self.connection.execute("RELEASE driftlog_part")
+                self._last, self._own_hlc = last, own_hlc
+                raise
+            self.connection.execute("RELEASE driftlog_part")
+
+    @contextmanager
+    def noting_failures(self) -> Iterator[None]:
+        """Remember what the machine did within, whoever catches it: after that the transaction cannot go on."""
         try:
             yield
-        except BaseException:
-            if self.connection.in_transaction:
-                execute("ROLLBACK TO driftlog_part")
-                execute("RELEASE driftlog_part")
-            self._last, self._own_hlc = last, own_hlc
+        except ENVIRONMENT_ERRORS as error:
+            self._failure = error
             raise
-        execute("RELEASE driftlog_part")
+
+    def check_sound(self) -> None:
+        """Raise what broke the transaction, if anything did. SQLite may have undone it all by itself already.
+
+        Without this, a savepoint would begin a transaction of its own there, and commit it.
+        """
+        if self._failure is not None:
+            raise self._failure
+        assert self.connection.in_transaction
 
     @contextmanager
     def synced_to_disk(self) -> Iterator[None]:
@@ -127,7 +152,7 @@ class Store:
         finally:
             connection.pragma("synchronous", before)
 
-    def _refresh(self) -> None:
+    def _refresh(self, *, may_fold: bool) -> None:
         # The pragma, not apsw's data_version(): only it looks at the file, where another process may have written.
         version = self.connection.execute("PRAGMA data_version").get
         if version != self._data_version:
@@ -135,16 +160,18 @@ class Store:
             self._first_held = self.log.first_held()
             _, sealed = self.meta.own_branch()
             self._own_hlc = self.log.last_own_after(self._device, sealed) or sealed
+            if may_fold and not self.is_view_current():
+                raise AppChanged(
+                    "another process has opened this file with another version of the app, and rebuilt its tables; "
+                    "restart this one with that version"
+                )
             self._data_version = version
-        if self._first_held is not None and not is_held(self._first_held, self._clock()):
+        if may_fold and self._first_held is not None and not is_held(self._first_held, self._clock()):
             self._release_held()
 
     def _release_held(self) -> None:
-        due = self.log.held_up_to((self._clock() + HOLD_MS + 1) << COUNTER_BITS)
-        arrived = [
-            Arrival(entry.timestamp, entry.record) for entry in due if not is_held(entry.timestamp.hlc, self._clock())
-        ]
-        self._integrate(arrived)
+        due = self.log.held_up_to(last_not_held(self._clock()))
+        self._integrate([Arrival(entry.timestamp, entry.record) for entry in due])
         self._first_held = self.log.first_held()
 
     def _integrate(self, arrived: list[Arrival]) -> Integrated:
@@ -205,7 +232,7 @@ class Store:
             # later, nothing would tell them apart.
             self.seal_pending()
         arrived: dict[Timestamp, Record] = {}
-        new = held = void = waiting = 0
+        new = held = void = waiting = dropped = 0
         room = WAITING_BYTES_MAX - self.chains.waiting_bytes()
         queue = sorted(opened, key=lambda pair: pair[0].header.batch_seq, reverse=True)
         while queue:
@@ -216,7 +243,9 @@ class Store:
                 continue
             last_hlc = self.chains.predecessor(envelope)
             if last_hlc is None:
-                if found is None and len(envelope.raw) <= room:
+                if found is None and len(envelope.raw) > room:
+                    dropped += 1
+                elif found is None:
                     self.chains.wait(envelope)
                     room -= len(envelope.raw)
                     new += 1
@@ -233,7 +262,7 @@ class Store:
         integrated = self._integrate([Arrival(at, record) for at, record in arrived.items()])
         if held:
             self._first_held = self.log.first_held()
-        return Received(new, integrated.applied - integrated.rewound, integrated.rewound, held, void, waiting)
+        return Received(new, integrated.applied - integrated.rewound, integrated.rewound, held, void, waiting, dropped)
 
     def _sort_out(self, device: DeviceKey, records: list[Record], arrived: dict[Timestamp, Record]) -> int:
         """Put events that are due into `arrived`, log those that are held and count them; pass over known ones."""
@@ -263,6 +292,18 @@ class Store:
         self._own_hlc = max(self._own_hlc, last_hlc)
 
     # --- the view ----------------------------------------------------------------------------------------------------
+
+    def rebuild_if_outdated(self) -> None:
+        """Make the view anew if another version of the app made it, in a transaction of its own.
+
+        Nothing else may fold before: undo data names tables as the other version declared them.
+        """
+        if self.is_view_current():
+            return
+        with write_transaction(self.connection):
+            self._refresh(may_fold=False)
+            self.rebuild()
+        self._data_version = -1
 
     def rebuild(self, progress: Progress | None = None) -> int:
         """Make the view anew from the log, within a transaction, and give the number of events replayed."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from hashlib import blake2b
 from operator import itemgetter
+from threading import Thread
 from typing import Any
 
 import apsw
@@ -31,6 +32,9 @@ _log = logging.getLogger("driftlog")
 
 REASON_CHARS_MAX = 500
 """A reason is a sentence for a person; a longer one is cut, alike everywhere."""
+
+EXHAUSTED = (RecursionError, MemoryError)
+"""What depends on where a materializer was called from, and not only on the event."""
 
 ROWID_LAST = (1 << 63) - 1
 """With a row at this integer key, SQLite chooses the next key at random."""
@@ -54,7 +58,7 @@ class ViewTransaction:
     could differ between devices (clocks, `random()`, other databases) raises `ForbiddenSQL`.
     """
 
-    __slots__ = ("_confinement", "_connection", "_entropy", "_vetted", "timestamp", "wall_ms")
+    __slots__ = ("_confinement", "_connection", "_entropy", "_failure", "_vetted", "timestamp", "wall_ms")
 
     timestamp: Timestamp
     """The event's place in the total order."""
@@ -66,30 +70,37 @@ class ViewTransaction:
         self._confinement = confinement
         self._vetted: set[str] = set()
         self._entropy: EventEntropy | None = None
+        self._failure: Exception | None = None
+
+    def _begin(self, timestamp: Timestamp, wall_ms: int) -> None:
+        self.timestamp = timestamp
+        self.wall_ms = wall_ms
+        self._entropy = None
+        self._failure = None
 
     def execute(self, sql: str, parameters: Parameters = ()) -> None:
         """Run one INSERT, UPDATE or DELETE."""
         self._vet(sql)
         try:
             self._connection.execute(sql, parameters)
-        except (apsw.AuthError, apsw.SQLError) as error:
-            raise self._explained(sql, error) from error
+        except apsw.Error as error:
+            raise self._explained(sql, error) from None
 
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """Give the first row of a query, or None."""
         self._vet(sql)
         try:
             return fetch_one(self._connection, sql, parameters)
-        except (apsw.AuthError, apsw.SQLError) as error:
-            raise self._explained(sql, error) from error
+        except apsw.Error as error:
+            raise self._explained(sql, error) from None
 
     def query(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Give all rows of a query. Without ORDER BY their order is SQLite's choice; do not let the result hang on it."""
         self._vet(sql)
         try:
             return fetch_all(self._connection, sql, parameters)
-        except (apsw.AuthError, apsw.SQLError) as error:
-            raise self._explained(sql, error) from error
+        except apsw.Error as error:
+            raise self._explained(sql, error) from None
 
     def random_int(self, low: int, high: int) -> int:
         """Draw an integer from `low` to `high`, both included: the same on every device and at every replay."""
@@ -115,7 +126,10 @@ class ViewTransaction:
             vet_statement(sql)
             self._vetted.add(sql)
 
-    def _explained(self, sql: str, error: apsw.Error) -> Exception:
+    def _explained(self, sql: str, error: Exception) -> Exception:
+        if isinstance(error, ENVIRONMENT_ERRORS):
+            # A materializer may catch it and go on; the engine may not.
+            self._failure = error
         reason = self._confinement.take_reason()
         return error if reason is None else ForbiddenSQL(f"`{excerpt(sql)}`: {reason}")
 
@@ -163,15 +177,27 @@ class View:
         Raises `Rejection` with the view as it was before. `is_guarded=False` leaves out the savepoint, where a rejection
         undoes the surrounding transaction or savepoint anyway.
         """
-        connection = self._connection
+        execute = self._connection.execute
+        if not is_guarded:
+            return self._run(materializer, event, timestamp, wall_ms)
+        execute("SAVEPOINT driftlog_event")
+        try:
+            undo = self._run(materializer, event, timestamp, wall_ms)
+        except Rejection as rejection:
+            assert self._connection.in_transaction, "no vetted statement can end the transaction"
+            execute("ROLLBACK TO driftlog_event")
+            if not isinstance(rejection.__cause__, EXHAUSTED):
+                execute("RELEASE driftlog_event")
+                raise
+            undo = self._run_afresh(materializer, event, timestamp, wall_ms)
+        execute("RELEASE driftlog_event")
+        return undo
+
+    def _run(self, materializer: Materializer, event: Event, timestamp: Timestamp, wall_ms: int) -> bytes | None:
         transaction = self._transaction
-        transaction.timestamp = timestamp
-        transaction.wall_ms = wall_ms
-        transaction._entropy = None
+        transaction._begin(timestamp, wall_ms)
         self._changes.clear()
-        if is_guarded:
-            connection.execute("SAVEPOINT driftlog_event")
-        connection.preupdate_hook(self._keep_image)
+        self._connection.preupdate_hook(self._keep_image)
         self._confinement.is_active = True
         try:
             materializer.handler(transaction, event)
@@ -180,27 +206,45 @@ class View:
         except ENVIRONMENT_ERRORS:
             raise
         except Exception as error:
-            # Whatever a materializer raises is its verdict on this event alone.
-            self._leave()
-            if is_guarded:
-                assert connection.in_transaction, "no vetted statement can end the transaction"
-                connection.execute("ROLLBACK TO driftlog_event")
-                connection.execute("RELEASE driftlog_event")
+            # Whatever a materializer raises is its verdict on this event alone, unless the machine failed under it.
+            if transaction._failure is not None:
+                raise transaction._failure from error
             raise _rejection(materializer, event, error) from error
         finally:
-            self._leave()
-        if is_guarded:
-            connection.execute("RELEASE driftlog_event")
+            self._confinement.is_active = False
+            self._connection.preupdate_hook(None)
+        if transaction._failure is not None:
+            raise transaction._failure
         return undo
+
+    def _run_afresh(self, materializer: Materializer, event: Event, timestamp: Timestamp, wall_ms: int) -> bytes | None:
+        """Judge an event again that ran out of stack or memory, in a thread where nothing else is on the stack.
+
+        How deep the caller stood, and what else the process held, must not decide what becomes of an event.
+        """
+        outcome: list[bytes | BaseException | None] = []
+
+        def run() -> None:
+            try:
+                outcome.append(self._run(materializer, event, timestamp, wall_ms))
+            except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that waits
+                outcome.append(error)
+
+        thread = Thread(target=run, name="driftlog-materializer")
+        thread.start()
+        thread.join()
+        [result] = outcome
+        if isinstance(result, Rejection):
+            self._connection.execute("ROLLBACK TO driftlog_event")
+            self._connection.execute("RELEASE driftlog_event")
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     def _check_deferred(self) -> None:
         # SQLite looks at deferred foreign keys when the transaction ends, which is too late to tell whose they are.
         if self._must_check_deferred and self._connection.status(apsw.SQLITE_DBSTATUS_DEFERRED_FKS)[0]:
             raise Rejection("FOREIGN KEY constraint failed")
-
-    def _leave(self) -> None:
-        self._confinement.is_active = False
-        self._connection.preupdate_hook(None)
 
     def _keep_image(self, change: apsw.PreUpdate) -> None:
         self._changes.append((change.table_name, change.op, change.old, change.new))

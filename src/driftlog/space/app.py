@@ -1,5 +1,6 @@
 """An app's declaration: its name, its tables, and how each event changes them. Everything a space is opened with."""
 
+import inspect
 import os
 import time
 from collections.abc import Callable
@@ -7,7 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from driftlog._core.event import Event
-from driftlog._core.genesis import APP_NAME_BYTES_MAX, Invite
+from driftlog._core.genesis import Invite
+from driftlog._core.names import NAME_BYTES_MAX, is_name
 from driftlog._crypto.keys import Entropy
 from driftlog._sqlite.connection import Durability
 from driftlog._sqlite.tables import declare_tables
@@ -36,8 +38,8 @@ class App:
     """
 
     def __init__(self, name: str, *, tables: str, floats: bool = False) -> None:
-        if not name or not name.isprintable() or len(name.encode("utf-8", "replace")) > APP_NAME_BYTES_MAX:
-            raise InvalidApp(f"app name {name!r} is not 1 to {APP_NAME_BYTES_MAX} bytes of printable text")
+        if not is_name(name):
+            raise InvalidApp(f"app name {name!r} is not 1 to {NAME_BYTES_MAX} bytes of text without control characters")
         self.name = name
         self._tables = declare_tables(tables, is_float_allowed=floats)
         self._is_float_allowed = floats
@@ -54,6 +56,10 @@ class App:
             raise InvalidApp(f"{event_type!r} is not an event type; declare one with `class TodoAdded(Event): ...`")
 
         def declare(handler: _Handler[_EventT]) -> _Handler[_EventT]:
+            if inspect.iscoroutinefunction(handler) or inspect.isgeneratorfunction(handler):
+                raise InvalidApp(
+                    f"materializer {handler.__qualname__} is a coroutine or generator; make it a plain function"
+                )
             key = (event_type.event_name, event_type.event_version)
             if key in self._materializers:
                 raise InvalidApp(

@@ -6,13 +6,14 @@ a savepoint of its own, so that a rejected one takes nothing else with it.
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from threading import RLock
 from typing import Final
 
 from driftlog._core.clock import Timestamp
 from driftlog._store.program import Rejection
 from driftlog._store.store import Prepared, Store
-from driftlog.errors import EventRejected
+from driftlog.errors import EventRejected, StorageError
 
 GROUP_APPENDS_MAX: Final = 256
 """Bounds how long the first of a group waits for the rest: about 20 ms of work."""
@@ -24,7 +25,7 @@ class _Request:
     def __init__(self, prepared: Sequence[Prepared]) -> None:
         self.prepared = prepared
         self.timestamps: tuple[Timestamp, ...] = ()
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         self.is_done = False
 
 
@@ -40,16 +41,24 @@ class Appender:
         """Append events, all or none; raises what their own append met, or what the whole group's transaction met."""
         request = _Request(prepared)
         self._queue.append(request)
-        with self._lock:
-            while not request.is_done:
-                self._run_group()
+        try:
+            with self._lock:
+                while not request.is_done:
+                    self._run_group()
+        except BaseException:
+            # Interrupted while waiting: what nobody has taken yet must not be appended later, behind the caller's back.
+            with suppress(ValueError):
+                self._queue.remove(request)
+            raise
         if request.error is not None:
             raise request.error
         return request.timestamps
 
     def _run_group(self) -> None:
-        group = [self._queue.popleft() for _ in range(min(len(self._queue), GROUP_APPENDS_MAX))]
+        group: list[_Request] = []
         try:
+            while self._queue and len(group) < GROUP_APPENDS_MAX:
+                group.append(self._queue.popleft())
             with self._store.transaction():
                 if len(group) == 1:
                     group[0].timestamps = self._store.append(group[0].prepared)
@@ -58,11 +67,22 @@ class Appender:
                         self._append_one(request)
         except Rejection as rejection:
             group[0].error = rejected(rejection)
-        except BaseException as error:  # noqa: BLE001 - it is raised in each of the threads whose append it undid
+        except Exception as error:  # noqa: BLE001 - it is raised in each of the threads whose append it undid
+            self._fail(group, error)
+        except BaseException as interrupt:
+            # Meant for this thread. The commit may be behind us: then the others' appends are in the log.
+            self._fail([request for request in group if not self._is_in_log(request)], _interrupted(interrupt))
+            raise
+        finally:
             for request in group:
-                request.error = error
+                request.is_done = True
+
+    def _fail(self, group: list[_Request], error: Exception) -> None:
         for request in group:
-            request.is_done = True
+            request.error = request.error or error
+
+    def _is_in_log(self, request: _Request) -> bool:
+        return bool(request.timestamps) and self._store.log.holds(request.timestamps[0])
 
     def _append_one(self, request: _Request) -> None:
         try:
@@ -70,6 +90,10 @@ class Appender:
                 request.timestamps = self._store.append(request.prepared)
         except Rejection as rejection:
             request.error = rejected(rejection)
+
+
+def _interrupted(interrupt: BaseException) -> StorageError:
+    return StorageError(f"the thread that was writing was interrupted ({type(interrupt).__name__}); append again")
 
 
 def rejected(rejection: Rejection) -> EventRejected:

@@ -61,8 +61,8 @@ class Engine:
             open_envelope=self.exchange.open,
         )
         self._appender = Appender(self._store, self._lock)
-        if not self.is_read_only and not self._store.is_view_current():
-            self.rebuild(None)
+        if not self.is_read_only:
+            self._store.rebuild_if_outdated()
         # A space in memory, or one opened read-only, has a single connection.
         is_shared = path == MEMORY or self.is_read_only
         self.reader = Reader(connection, self._lock, path, is_shared=is_shared)

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event, encode_event
 from driftlog._sqlite.connection import storage_errors
@@ -33,7 +31,7 @@ def _prepare(program: Program, event: Event) -> Prepared:
     try:
         # The event as every other device will see it: msgspec checks field types when it decodes, not when one is made.
         decoded = materializer.decode(payload)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except Exception as error:
         raise InvalidEvent(f"{event.event_name}: {error}; give the field a value of its declared type") from error
     return Prepared(decoded, payload)
 
@@ -62,6 +60,7 @@ def _log_entry(program: Program, entry: Entry) -> LogEntry:
     if materializer is not None:
         try:
             event = materializer.decode(record.payload)
-        except (msgspec.MsgspecError, ValueError):
-            event = None  # `state` and `reason` already say that the payload does not fit the type
+        except Exception:  # noqa: BLE001 - the entry is shown all the same
+            # `state` and `reason` say that the payload does not fit the type, whatever the type itself raised.
+            event = None
     return LogEntry(entry.timestamp, record.wall_ms, record.name, record.version, event, entry.state, entry.reason)

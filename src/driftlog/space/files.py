@@ -1,7 +1,7 @@
 """A space's two files: the database, and beside it the device's key file, which no backup of the database contains.
 
 The key file is `<database>-device`, readable by its owner only. It holds the seed from which the device's keys are
-derived; without it the database can be read but not written, because nothing could be signed.
+derived; without it nothing could be signed, so a database is not opened without it.
 """
 
 import os
@@ -31,6 +31,7 @@ def write_seed(database: Path, seed: bytes) -> None:
         file.write(f"{_MAGIC} {seed.hex()}\n")
         file.flush()
         os.fsync(file.fileno())
+    _sync_directory(path.parent)
 
 
 def read_seed(database: Path) -> bytes:
@@ -45,6 +46,10 @@ def read_seed(database: Path) -> bytes:
         ) from None
     except UnicodeDecodeError:
         text = ""
+    except OSError as error:
+        raise MissingDeviceKey(
+            f"{path}, this device's key, cannot be read ({error}); check its owner and mode"
+        ) from error
     magic, _, encoded = text.strip().rpartition(" ")
     try:
         seed = bytes.fromhex(encoded)
@@ -53,6 +58,16 @@ def read_seed(database: Path) -> bytes:
     if magic != _MAGIC or len(seed) != SEED_BYTES:
         raise MissingDeviceKey(f"{path} is not a device key file, or is damaged; restore it from a backup")
     return seed
+
+
+def _sync_directory(directory: Path) -> None:
+    # A file's name is in its directory, which is synced for itself. Windows does that with the file.
+    if os.name == "posix":
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _free_name(path: Path) -> Path:

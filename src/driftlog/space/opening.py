@@ -27,12 +27,9 @@ Clock = Callable[[], int]
 def open_space(program: Program, path: str | Path, *, durability: Durability, clock: Clock, entropy: Entropy) -> Space:
     """Open the space at `path`, or found one there."""
     with _connected(path, durability) as connection:
-        if schema.is_empty(connection):
-            seed = entropy(SEED_BYTES)
-            genesis, epoch_key = crypto_keys.found_space(seed, entropy)
-            keys = _write(connection, program, path, seed, genesis, epoch_key)
-        else:
-            keys = _read(connection, program, path)
+        seed = entropy(SEED_BYTES)
+        genesis, epoch_key = crypto_keys.found_space(seed, entropy)
+        keys = _write(connection, program, path, seed, genesis, epoch_key) or _read(connection, program, path)
         return Space(Engine(connection, program, keys, path=str(path), clock=clock, entropy=entropy))
 
 
@@ -47,36 +44,37 @@ def join_space(
     if not crypto_keys.is_for(invite):
         raise InvalidInvite("the invite's key is not the one that its space was founded with; ask for a new invite")
     with _connected(path, durability) as connection:
-        if not schema.is_empty(connection):
-            raise UnusableFile(f"{path} exists already; join with the path of a new file, this one was left as it is")
         keys = _write(connection, program, path, entropy(SEED_BYTES), invite.genesis, invite.epoch_key)
+        if keys is None:
+            raise UnusableFile(f"{path} exists already; join with the path of a new file, this one was left as it is")
         return Space(Engine(connection, program, keys, path=str(path), clock=clock, entropy=entropy))
 
 
 @contextmanager
 def _connected(path: str | Path, durability: Durability) -> Iterator[apsw.Connection]:
     """Connect, and let go of the file again if what follows fails."""
-    is_new = str(path) != MEMORY and not Path(path).exists()
     with storage_errors(str(path)):
         connection = connect(path, durability=durability, identify=lambda opened: schema.identify(opened, path))
         try:
             yield connection
         except BaseException:
-            is_unused = is_new and schema.is_empty(connection)
             connection.close()
-            if is_unused:
-                Path(path).unlink(missing_ok=True)
             raise
 
 
 def _write(
     connection: apsw.Connection, program: Program, path: str | Path, seed: bytes, genesis: Genesis, epoch_key: bytes
-) -> SpaceKeys:
+) -> SpaceKeys | None:
+    """Make a space in an empty file; None if it is not empty. Of two processes that try, one does and the other is told."""
+    if not schema.is_empty(connection):
+        return None
     keys = SpaceKeys.of(seed, genesis, epoch_key)
-    if str(path) != MEMORY:
-        # Before the database: a database without its key could never be written.
-        write_seed(Path(path), seed)
     with write_transaction(connection):
+        if not schema.is_empty(connection):
+            return None
+        if str(path) != MEMORY:
+            # On disk before the database is: a database without its key could never be written.
+            write_seed(Path(path), seed)
         schema.create(connection)
         meta = Meta(connection)
         meta.set("app", program.name.encode())
@@ -89,6 +87,8 @@ def _write(
 
 
 def _read(connection: apsw.Connection, program: Program, path: str | Path) -> SpaceKeys:
+    # Once more: between connecting and now it may have become a space.
+    schema.identify(connection, path)
     meta = Meta(connection)
     app_name, stated, device = meta.get("app"), meta.get("genesis"), meta.get("device")
     if app_name is None or stated is None or device is None:

@@ -7,7 +7,6 @@ from threading import Lock, RLock
 import apsw
 
 from driftlog._sqlite.connection import connect
-from driftlog._sqlite.reading import query_only
 
 
 class Reader:
@@ -23,11 +22,7 @@ class Reader:
     def connection(self) -> Iterator[apsw.Connection]:
         """Borrow the connection; statements on it must be finished when it is given back."""
         with self._lock:
-            if self._is_shared:
-                with query_only(self._connection):
-                    yield self._connection
-            else:
-                yield self._connection
+            yield self._connection
 
     @contextmanager
     def consistent(self) -> Iterator[apsw.Connection]:

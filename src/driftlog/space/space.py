@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
+import apsw
+
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event
 from driftlog._core.version_vector import VersionVector
 from driftlog._sqlite.connection import storage_errors
-from driftlog._sqlite.reading import query_only, vet_query
-from driftlog._sqlite.rows import Parameters, Row, fetch_all, fetch_one
+from driftlog._sqlite.reading import query_all, query_one
+from driftlog._sqlite.rows import Parameters, Row
 from driftlog._store.fold import Progress
 from driftlog._store.program import Program, Rejection
 from driftlog._store.store import Store
@@ -32,38 +34,42 @@ from driftlog.space.syncing import Sync, Syncing
 class Transaction:
     """Read, decide, append: atomic. Given by `space.transaction()`, valid within its `with` block."""
 
-    def __init__(self, store: Store, program: Program) -> None:
+    def __init__(self, store: Store, program: Program, path: str) -> None:
         self._store = store
         self._program = program
+        self._path = path
         self._is_over = False
 
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """Give the first row of a query, or None; it sees what this transaction appended."""
-        self._check(sql)
-        with query_only(self._store.connection):
-            return fetch_one(self._store.connection, sql, parameters)
+        with self._reading() as connection:
+            return query_one(connection, sql, parameters)
 
     def query(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Give all rows of a query; it sees what this transaction appended."""
-        self._check(sql)
-        with query_only(self._store.connection):
-            return fetch_all(self._store.connection, sql, parameters)
+        with self._reading() as connection:
+            return query_all(connection, sql, parameters)
 
     def append(self, *events: Event) -> tuple[Timestamp, ...]:
         """Append events to the transaction, all or none. `EventRejected` may be caught, and the transaction goes on."""
         prepared = prepare_events(self._program, events)
-        self._check(None)
+        self._check_open()
         try:
-            with self._store.savepoint():
+            with storage_errors(self._path), self._store.savepoint():
                 return self._store.append(prepared)
         except Rejection as rejection:
             raise rejected(rejection) from rejection.__cause__
 
-    def _check(self, sql: str | None) -> None:
+    @contextmanager
+    def _reading(self) -> Iterator[apsw.Connection]:
+        self._check_open()
+        with storage_errors(self._path), self._store.noting_failures():
+            self._store.check_sound()
+            yield self._store.connection
+
+    def _check_open(self) -> None:
         if self._is_over:
             raise DriftlogError("the transaction is over; use its tx within the `with` block only")
-        if sql is not None:
-            vet_query(sql)
 
 
 class Space:
@@ -94,7 +100,7 @@ class Space:
         Other writers wait meanwhile, so keep it short. Append through the object it gives, not through the space.
         """
         with self._engine.writing() as store:
-            transaction = Transaction(store, self._engine.program)
+            transaction = Transaction(store, self._engine.program, self._engine.path)
             try:
                 yield transaction
             finally:
@@ -116,9 +122,8 @@ class Space:
         The engine's own tables begin with `driftlog_`; `driftlog_rejected` is there to be read.
         """
         self._engine.check_open()
-        vet_query(sql)
         with storage_errors(self._engine.path), self._engine.reader.connection() as connection:
-            return fetch_all(connection, sql, parameters)
+            return query_all(connection, sql, parameters)
 
     def log(self, after: Timestamp | None = None, before: Timestamp | None = None) -> Iterator[LogEntry]:
         """Give the log's entries in the total order: those after and before the given timestamps, where they are given."""
@@ -191,6 +196,7 @@ class Space:
             held=received.held,
             void=received.void,
             waiting=received.waiting,
+            dropped=received.dropped,
             refused=refused,
         )
 

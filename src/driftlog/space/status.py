@@ -51,6 +51,8 @@ class Receipt:
     """Events that count for nobody, because their stamp does not follow their device's previous one."""
     waiting: int
     """Envelopes kept until their predecessor arrives."""
+    dropped: int
+    """Envelopes not kept, because too many wait for a predecessor already: give them again after those."""
     refused: tuple[Refusal, ...]
     """Envelopes that were not let in, and why."""
 

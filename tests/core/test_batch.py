@@ -193,8 +193,7 @@ def test_split_runs_keep_every_record_in_order_and_fit_an_envelope_each() -> Non
     for _ in range(60):
         sizes = rng.choices((0, 10, 1000, EVENT_PAYLOAD_BYTES_MAX - 8), (8, 4, 2, 1), k=rng.choice((1, 40, 2500)))
         records = [
-            Record(Hlc(hlc), 0, rng.choice("abc") * NAME_BYTES_MAX, 1, bytes(size))
-            for hlc, size in enumerate(sizes, 1)
+            Record(Hlc(hlc), 0, rng.choice("abc") * NAME_BYTES_MAX, 1, bytes(size)) for hlc, size in enumerate(sizes, 1)
         ]
         runs = split_records(records)
         assert [record for run in runs for record in run] == records

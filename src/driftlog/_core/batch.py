@@ -18,6 +18,7 @@ from driftlog._core.limits import (
     EVENT_PAYLOAD_BYTES_MAX,
     EVENT_VERSION_MAX,
     HLC_MAX,
+    WALL_MS_MAX,
 )
 from driftlog._core.names import NAME_BYTES_MAX, is_name
 from driftlog._core.values import OutsideDomain, check_payload
@@ -141,8 +142,8 @@ def _decode_records(reader: Reader, types: list[tuple[str, int]]) -> tuple[Recor
             raise Malformed("stamps do not increase")
         last += step
         wall_ms = hlc_ms(last) + unzigzag(uint("wall time"))
-        if not -HLC_MAX <= wall_ms <= HLC_MAX:
-            raise Malformed("wall time is outside 64 bits")
+        if not -WALL_MS_MAX <= wall_ms <= WALL_MS_MAX:
+            raise Malformed(f"wall time is further from 1970 than {WALL_MS_MAX} ms")
         index = uint("type index", min(types_seen, len(types) - 1) if types else 0)
         if index >= len(types):
             raise Malformed("a batch without event types")

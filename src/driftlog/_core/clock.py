@@ -9,7 +9,7 @@ as good a wall time as the device's clock was; what the user's clock showed is a
 from typing import NamedTuple, NewType
 
 from driftlog._core.ids import DeviceKey, EventHash, short
-from driftlog._core.limits import CLOCK_MS_MAX, HOLD_MS
+from driftlog._core.limits import CLOCK_MS_MAX, HOLD_MS, WALL_MS_MAX
 
 Hlc = NewType("Hlc", int)
 """A stamp of the hybrid logical clock: milliseconds since 1970 in the upper 48 bits, a counter in the lower 16."""
@@ -35,6 +35,11 @@ def tick(last: int, now_ms: int) -> Hlc:
     """
     wall = now_ms << COUNTER_BITS if now_ms <= CLOCK_MS_MAX else 0
     return Hlc(max(last + 1, wall))
+
+
+def wall_time(now_ms: int) -> int:
+    """Give what a clock shows as it is kept with an event: as it is, unless it is beyond all reason."""
+    return max(-WALL_MS_MAX, min(WALL_MS_MAX, now_ms))
 
 
 def hlc_ms(hlc: int) -> int:

@@ -30,6 +30,9 @@ HLC_MAX: Final = (1 << 63) - 1
 CLOCK_MS_MAX: Final = 1 << 46
 """The year 4199. A clock past it is broken; following it would bring stamps near the end of their 63 bits."""
 
+WALL_MS_MAX: Final = 1 << 62
+"""Wall times are kept within this of 1970, so that their distance from a stamp fits 64 bits whatever a clock shows."""
+
 HOLD_MS: Final = 24 * 60 * 60 * 1000
 """How far ahead of a device's clock a stamp may be before it is held: a day covers any time zone set as UTC by mistake."""
 

@@ -64,7 +64,6 @@ def connect(
     except BaseException:
         connection.close()
         raise
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     # Savepoints would otherwise spill their undo pages to a file in /tmp: 30 µs an event instead of 2.
     connection.pragma("temp_store", "memory")
     connection.pragma("cache_size", -CACHE_KIB)
@@ -83,6 +82,7 @@ def connect(
 def _open(path: str, flags: int) -> apsw.Connection:
     try:
         connection = apsw.Connection(path, flags=flags, statementcachesize=STATEMENTS_CACHED)
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         # Nothing is read until the first statement: only now is it known whether the WAL can be used.
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except (apsw.CantOpenError, apsw.ReadOnlyError):

@@ -80,6 +80,14 @@ class Chains:
         found = self.find(device, head.batch_seq, head.hash)
         return found is not None and found.is_chained
 
+    def leads_to(self, device: DeviceKey, head: Head, tip: Head) -> bool:
+        """Tell whether a held envelope is another held one of the same device, or before it in the same branch."""
+        if not self.holds(device, head) or head.batch_seq > tip.batch_seq:
+            return False
+        # Where no branch parts, the number says it; where one does, only the chain itself.
+        is_alone = len(self.hash_at(device, head.batch_seq)) == 1
+        return is_alone or head.hash in self._ancestry(device, [tip])
+
     def predecessor(self, envelope: Envelope) -> int | None:
         """Give the last stamp of the chain that an envelope continues, 0 for a first one; None if that is missing."""
         header = envelope.header

@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from operator import itemgetter
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, NoReturn
 
 import msgspec
 
 from driftlog._core.event import Event
 from driftlog._sqlite.tables import TableSet
+
+BOUND_FUNCTIONS_DEEP = 8
+"""Decorators within decorators; a function bound into itself must come to an end."""
 
 Handler = Callable[[Any, Any], None]
 """`(tx, event) -> None`; the event's class is the one it was declared for, which only the app's own types can say."""
@@ -68,18 +71,28 @@ class Program:
     def fingerprint(self) -> bytes:
         """Differs when the view may: other tables, event types, fields, or materializers.
 
-        Of a materializer its own code counts, not what it calls. Another version of Python compiles it differently, which
-        costs one rebuild that changes nothing.
+        Of a materializer its own code counts, and the functions and plain values bound into it; not what it calls by name.
+        Another version of Python compiles it differently, which costs one rebuild that changes nothing.
         """
         hasher = blake2b(self.tables.fingerprint, digest_size=16)
         for key, materializer in sorted(self.materializers.items(), key=itemgetter(0)):
             event_type = materializer.event_type
             hasher.update(repr((key, event_type.__struct_fields__, event_type.__annotations__)).encode())
             hasher.update(repr(event_type.__struct_defaults__).encode())
-            code = getattr(materializer.handler, "__code__", None)
-            if isinstance(code, CodeType):
-                _add_code(hasher, code)
+            if isinstance(materializer.handler, FunctionType):
+                _add_function(hasher, materializer.handler)
         return hasher.digest()
+
+
+def _add_function(hasher: blake2b, function: FunctionType, depth: int = 0) -> None:
+    _add_code(hasher, function.__code__)
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    for value in (*cells, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        if isinstance(value, FunctionType) and depth < BOUND_FUNCTIONS_DEEP:
+            _add_function(hasher, value, depth + 1)
+        elif isinstance(value, (bool, int, float, str, bytes)):
+            # Only plain values have a text that is the same in every run.
+            hasher.update(repr(value).encode())
 
 
 def _add_code(hasher: blake2b, code: CodeType) -> None:

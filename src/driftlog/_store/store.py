@@ -12,7 +12,7 @@ from typing import NamedTuple
 import apsw
 
 from driftlog._core.batch import Batch, split_records
-from driftlog._core.clock import Timestamp, is_held, last_not_held, tick
+from driftlog._core.clock import Timestamp, is_held, last_not_held, tick, wall_time
 from driftlog._core.envelope import Envelope
 from driftlog._core.event import Event, Record, place
 from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash, SpaceId
@@ -189,7 +189,7 @@ class Store:
         timestamps = []
         for event, payload in prepared:
             hlc = tick(max(self._own_hlc, self._last.hlc if self._last else 0), now_ms)
-            record = Record(hlc, now_ms, event.event_name, event.event_version, payload)
+            record = Record(hlc, wall_time(now_ms), event.event_name, event.event_version, payload)
             at = place(self._space, self._device, record)
             self._fold.append(event, at, record)
             self._last = at

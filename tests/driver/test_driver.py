@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from driftlog._driver.driver import run
+from driftlog._driver.driver import _Driver, run
+from driftlog._protocol import device_values as dv
 from driftlog._protocol.device_values import Phase, SyncState
 from driftlog._transport.base import Connection, ConnectionLost
 from driftlog._transport.websocket import connect
@@ -202,5 +203,46 @@ def test_stopping_ends_a_connection_on_which_nothing_happens() -> None:
             await task
         assert connections[0].is_closed.is_set()
         assert len(connections) == 1
+
+    asyncio.run(main())
+
+
+def test_a_line_that_is_given_up_before_it_began_to_open_ends_all_the_same() -> None:
+    async def main() -> None:
+        device = Device(1)
+
+        @asynccontextmanager
+        async def connect_never(url: str) -> AsyncIterator[Connection]:
+            raise AssertionError("it was given up before")
+            yield
+
+        driver = _Driver(device.replica, "x://", connect_never)
+        # Both wait in the inbox: the second is taken before the line's task has had a turn.
+        driver._inbox.put_nowait(dv.Start())
+        driver._inbox.put_nowait(dv.Shutdown())
+
+        async with asyncio.timeout(SECONDS_MAX):
+            await driver.run(device.stop, seed=1)
+
+        assert device.replica.states[-1].phase is Phase.STOPPED
+
+    asyncio.run(main())
+
+
+def test_what_changed_before_anybody_listened_is_counted() -> None:
+    async def main() -> None:
+        device = Device(1)
+        device.replica.append()
+        device.replica.append()
+
+        @asynccontextmanager
+        async def connect_nowhere(url: str) -> AsyncIterator[Connection]:
+            raise ConnectionLost("nothing there")
+            yield
+
+        task = asyncio.create_task(run(device.replica, "x://", connect_nowhere, stop=device.stop, seed=1))
+        await device.until(lambda state: state.phase is Phase.OFFLINE and state.local_changes == 2)
+        device.stop.set()
+        await task
 
     asyncio.run(main())

@@ -65,6 +65,8 @@ class FakeReplica:
         self.states: list[SyncState] = []
         self.failures: list[Exception] = []
         self.applied_count = 0
+        self.change_counter = 0
+        self.looks = 0
         self._callbacks: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
@@ -73,6 +75,7 @@ class FakeReplica:
             own = self.chains.setdefault(self.keys.device_key, [])
             sealed = envelope(self.keys, len(own) + 1, own[-1].hash if own else NO_ENVELOPE, size=size)
             own.append(sealed)
+            self.change_counter += 1
         for callback in self._callbacks:
             callback()
         return sealed
@@ -93,8 +96,9 @@ class FakeReplica:
     def sign_hello(self, message: bytes) -> bytes:
         return self.keys.access.sign(message)
 
-    def apply(self, url: str, birthday: Birthday, envelopes: Sequence[bytes], cursor: Position) -> None:
+    def apply(self, url: str, birthday: Birthday, envelopes: Sequence[bytes], cursor: Position) -> int:
         self._fail()
+        before = len(self.hashes())
         with self._lock:
             self.applied_count += len(envelopes)
             for raw in envelopes:
@@ -107,6 +111,7 @@ class FakeReplica:
                 for sealed in fits:
                     del self.waiting[sealed.hash]
             self.cursors[url] = (birthday, cursor)
+        return len(self.hashes()) - before
 
     def _take(self, sealed: Envelope) -> bool:
         held = self.chains.setdefault(sealed.header.device, [])
@@ -139,8 +144,19 @@ class FakeReplica:
                     size += len(sealed.raw)
         return out
 
-    def confirm(self, url: str, birthday: Birthday, head: Head) -> None:  # noqa: ARG002 - there is one relay
-        self.confirmed = max(self.confirmed, head.batch_seq)
+    def confirm(
+        self,
+        url: str,  # noqa: ARG002 - there is one relay
+        birthday: Birthday,  # noqa: ARG002 - WELCOME says what is held in this life
+        head: Head | None,
+        *,
+        is_all: bool,
+    ) -> None:
+        with self._lock:
+            own = self.chains.get(self.keys.device_key, [])
+        if head is None or (head.batch_seq <= len(own) and head_of(own[head.batch_seq - 1]) == head):
+            seq = head.batch_seq if head is not None else 0
+            self.confirmed = seq if is_all else max(self.confirmed, seq)
 
     def report(self, url: str, state: SyncState) -> None:  # noqa: ARG002 - there is one relay
         self.states.append(state)
@@ -148,6 +164,12 @@ class FakeReplica:
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
+
+    def change_count(self) -> int:
+        return self.change_counter
+
+    def look_around(self) -> None:
+        self.looks += 1
 
     def _fail(self) -> None:
         if self.failures:
@@ -161,6 +183,8 @@ class FakeRelayStore:
         self.born = 0
         self.entries: list[Envelope] = []
         self.bytes_max = 1 << 40
+        self.full_code = Refusal.QUOTA
+        self.is_failing = False
         self.wipe()
 
     def wipe(self) -> None:
@@ -207,10 +231,16 @@ class FakeRelayStore:
         if seq > len(held) + 1:
             return rs.Rejected(Refusal.GAP, "gap")
         if seq <= len(held):
-            return rs.Accepted(None) if held[seq - 1].hash == sealed.hash else rs.Rejected(Refusal.FORK, "fork")
+            return self._there(sealed)
         if (held[-1].hash if held else NO_ENVELOPE) != sealed.header.previous:
             return rs.Rejected(Refusal.FORK, "fork")
         if sum(len(s.raw) for s in self.entries) + len(raw) > self.bytes_max:
-            return rs.Rejected(Refusal.QUOTA, "no room")
+            return rs.Rejected(self.full_code, "no room")
         self.entries.append(sealed)
         return rs.Accepted(Position(len(self.entries)))
+
+    def _there(self, sealed: Envelope) -> rs.Outcome:
+        for position, held in enumerate(self.entries, 1):
+            if held.hash == sealed.hash:
+                return rs.Accepted(Position(position), is_new=False)
+        return rs.Rejected(Refusal.FORK, "fork")

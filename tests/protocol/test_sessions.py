@@ -258,7 +258,7 @@ def test_a_stopped_session_answers_nothing() -> None:
     device.inputs.append(dv.Shutdown())
     world.run()
     device.sent.clear()
-    device.inputs.extend([dv.LocalChange(), dv.TimerFired(), dv.Start(), dv.Disconnected("late")])
+    device.inputs.extend([dv.LocalChange(1), dv.TimerFired(), dv.Start(), dv.Disconnected("late")])
     world.run()
 
     assert device.phase is Phase.STOPPED

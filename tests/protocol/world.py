@@ -11,6 +11,7 @@ from driftlog._protocol import device_values as dv
 from driftlog._protocol import relay_session as rs
 from driftlog._protocol.device import Session, step
 from driftlog._protocol.device_values import Phase
+from driftlog._protocol.messages import Farewell, Goodbye
 from tests.protocol.fakes import FakeRelayStore, FakeReplica
 
 URL = "ws://relay"
@@ -31,7 +32,7 @@ class Device:
         self.replica = FakeReplica(number)
         self.session = Session(seed=number)
         self.inputs: deque[dv.Input] = deque([dv.Start()])
-        self.jobs: deque[dv.Ask | dv.Confirm | dv.Report] = deque()
+        self.jobs: deque[dv.Job] = deque()
         self.link: Link | None = None
         self.is_timer_set = False
         self.sent: list[bytes] = []
@@ -48,6 +49,7 @@ class World:
         self.store = FakeRelayStore()
         self.devices = [Device(number) for number in range(count)]
         self.is_relay_up = True
+        self.load_bytes_max = 2_000
 
     # --- one action each; every one tells whether there was anything to do ------------------------------------------
 
@@ -71,13 +73,14 @@ class World:
             case dv.LoadKnownHeads(connection, relay):
                 device.inputs.append(dv.Known(connection, replica.known_heads(relay)))
             case dv.Apply(connection, birthday, envelopes, cursor):
-                replica.apply(URL, birthday, envelopes, cursor)
-                device.inputs.append(dv.Applied(connection))
+                device.inputs.append(dv.Applied(connection, replica.apply(URL, birthday, envelopes, cursor)))
             case dv.LoadOutgoing(connection, relay_has, skipped, bytes_max):
-                found = replica.outgoing(relay_has, skipped, min(bytes_max, 2_000))
+                found = replica.outgoing(relay_has, skipped, min(bytes_max, self.load_bytes_max))
                 device.inputs.append(dv.Outgoing(connection, tuple(found)))
-            case dv.Confirm(_, birthday, head):
-                replica.confirm(URL, birthday, head)
+            case dv.Confirm(_, birthday, head, is_all):
+                replica.confirm(URL, birthday, head, is_all=is_all)
+            case dv.LookAround():
+                replica.look_around()
             case dv.Report(state):
                 replica.report(URL, state)
         return True
@@ -110,7 +113,7 @@ class World:
 
     def append(self, device: Device) -> bool:
         device.replica.append()
-        device.inputs.append(dv.LocalChange())
+        device.inputs.append(dv.LocalChange(device.replica.change_count()))
         return True
 
     def restart_relay(self) -> None:
@@ -175,6 +178,9 @@ class World:
                     device.link.sent_envelope_bytes += len(data) if data[0] == 5 else 0
                 case rs.Admit(genesis):
                     self._relay_step(device, self.store.admit(genesis.space))
+                case rs.Store() if self.store.is_failing:
+                    device.link.to_device.append(Goodbye(Farewell.UNAVAILABLE, "the disk failed").encode())
+                    self.cut_after_delivery(device)
                 case rs.Store(envelopes):
                     before = len(self.store.entries)
                     self._relay_step(device, rs.Outcomes(tuple(self.store.store(raw) for raw in envelopes)))

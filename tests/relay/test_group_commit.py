@@ -9,9 +9,9 @@ import pytest
 from driftlog._core.ids import Position, SpaceId
 from driftlog._protocol import relay_session as rs
 from driftlog.errors import DiskFull, StorageError
-from driftlog.relay.group_commit import GroupCommit
+from driftlog.relay.group_commit import COMMIT_ENVELOPES_MAX, GroupCommit
 from driftlog.relay.writing import Job
-from tests.protocol.fakes import GENESIS
+from tests.protocol.fakes import GENESIS, chain, keys_of
 
 
 class FakeStore:
@@ -23,6 +23,7 @@ class FakeStore:
         self.is_committing = threading.Event()
         self.failure: Exception | None = None
         self.reopened = 0
+        self.failure_to_reopen: Exception | None = None
 
     def commit(self, jobs: Sequence[Job]) -> list[tuple[rs.Outcome, ...]]:
         self.is_committing.set()
@@ -35,12 +36,26 @@ class FakeStore:
     def reopen(self) -> None:
         self.reopened += 1
         self.failure = None
+        if self.failure_to_reopen is not None:
+            raise self.failure_to_reopen
 
     def close(self) -> None:
         self.commits.append(0)
 
 
-JOB = Job(GENESIS.space, GENESIS.encode(), (b"envelope",))
+class SlowToReopen(FakeStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_reopen = threading.Event()
+
+    def reopen(self) -> None:
+        super().reopen()
+        self.may_reopen.wait(3 * SECONDS_MAX)
+
+
+SECONDS_MAX = 5
+ONE = chain(keys_of(1), 1)[0]
+JOB = Job(GENESIS.space, GENESIS.encode(), (ONE,))
 
 
 def test_nothing_is_acknowledged_before_its_transaction_returns_and_what_waits_shares_the_next() -> None:
@@ -77,11 +92,63 @@ def test_when_a_transaction_fails_nobody_in_it_is_acknowledged_and_the_next_may_
         store.gate.release()
         with pytest.raises(StorageError):
             await commits.store(JOB)
-        assert (store.commits, grown, store.reopened) == ([], [], 1)
+        assert (store.commits, grown) == ([], [])
 
         store.gate.release()
         assert await commits.store(JOB) == (rs.Accepted(Position(1)),)
+        assert store.reopened == 1
         await commits.stop()
+
+    asyncio.run(main())
+
+
+def test_a_failure_to_reopen_of_whatever_kind_leaves_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        store = FakeStore()
+        commits = GroupCommit(store, lambda _: None)
+        store.failure, store.failure_to_reopen = DiskFull("full"), ValueError("a bug")
+        for _ in range(2):
+            store.gate.release()
+        async with asyncio.timeout(SECONDS_MAX):
+            with pytest.raises(StorageError):
+                await commits.store(JOB)
+            assert await commits.store(JOB) == (rs.Accepted(Position(1)),)
+            await commits.stop()
+
+    asyncio.run(main())
+    assert "ValueError: a bug" in caplog.text
+
+
+def test_whoever_waits_for_a_failed_transaction_is_told_before_the_file_is_opened_again() -> None:
+    async def main() -> None:
+        store = SlowToReopen()
+        commits = GroupCommit(store, lambda _: None)
+        store.failure = DiskFull("full")
+        store.gate.release()
+        async with asyncio.timeout(SECONDS_MAX):
+            with pytest.raises(DiskFull):
+                await commits.store(JOB)
+        store.may_reopen.set()
+        await commits.stop()
+
+    asyncio.run(main())
+
+
+def test_a_transaction_takes_no_more_envelopes_than_its_limit() -> None:
+    async def main() -> None:
+        store = FakeStore()
+        commits = GroupCommit(store, lambda _: None)
+        first = asyncio.create_task(commits.store(JOB))
+        await asyncio.to_thread(store.is_committing.wait)
+        half = Job(GENESIS.space, GENESIS.encode(), (ONE,) * (COMMIT_ENVELOPES_MAX // 2))
+        rest = [asyncio.create_task(commits.store(half)) for _ in range(5)]
+        while commits._queue.qsize() < 5:
+            await asyncio.sleep(0)
+        for _ in range(4):
+            store.gate.release()
+        await asyncio.gather(first, *rest)
+        await commits.stop()
+        assert store.commits == [1, 2, 2, 1, 0]
 
     asyncio.run(main())
 

@@ -11,6 +11,7 @@ from driftlog._core.version_vector import VersionVector
 from driftlog._protocol import relay_session as rs
 from driftlog._protocol.messages import Refusal
 from driftlog.errors import DiskFull, NewerFormat, NotADriftlogFile
+from driftlog.relay.checking import inspect
 from driftlog.relay.reading import Reading
 from driftlog.relay.writing import FORKS_PER_DEVICE_MAX, Job, Writing
 from tests.protocol.fakes import GENESIS, chain, envelope, head_of, keys_of
@@ -28,11 +29,11 @@ def writing(path: str, **limits: int) -> Writing:
 
 
 def store(writer: Writing, *envelopes: Envelope) -> list[rs.Outcome]:
-    (outcomes,) = writer.commit([Job(SPACE, GENESIS.encode(), tuple(e.raw for e in envelopes))])
+    (outcomes,) = writer.commit([Job(SPACE, GENESIS.encode(), envelopes)])
     return list(outcomes)
 
 
-def codes(outcomes: list[rs.Outcome]) -> list[Refusal | int | None]:
+def codes(outcomes: list[rs.Outcome]) -> list[Refusal | int]:
     return [outcome.code if isinstance(outcome, rs.Rejected) else outcome.position for outcome in outcomes]
 
 
@@ -60,12 +61,12 @@ def test_envelopes_get_positions_without_gaps_and_come_back_as_they_were(path: s
     assert admitted.position == 5
 
 
-def test_an_envelope_that_is_there_already_is_accepted_again_without_a_position(path: str) -> None:
-    sealed = chain(keys_of(1), 2)
+def test_an_envelope_that_is_there_already_is_accepted_again_at_its_place(path: str) -> None:
+    other, sealed = chain(keys_of(2), 3), chain(keys_of(1), 2)
     writer = writing(path)
-    store(writer, *sealed)
-    assert codes(store(writer, *sealed)) == [None, None]
-    assert Reading(path).counts().envelopes == 2
+    store(writer, *other, *sealed)
+    assert store(writer, *sealed) == [rs.Accepted(Position(p), is_new=False) for p in (4, 5)]
+    assert Reading(path).counts().envelopes == 5
 
 
 def test_an_envelope_whose_predecessor_is_missing_is_refused(path: str) -> None:
@@ -88,12 +89,13 @@ def test_a_second_envelope_at_one_place_is_refused_and_kept_as_proof_a_few_times
     assert set(kept) <= {fork.raw for fork in forks}
 
 
-def test_garbage_strangers_and_forged_signatures_are_refused(path: str) -> None:
+def test_garbage_strangers_and_forged_signatures_are_refused() -> None:
     (good,) = chain(keys_of(1), 1)
     forged = good.raw[:-1] + bytes([good.raw[-1] ^ 1])
     other_space = good.raw[:2] + bytes(32) + good.raw[34:]
-    (outcomes,) = writing(path).commit([Job(SPACE, GENESIS.encode(), (b"x", forged, other_space, good.raw))])
-    assert codes(list(outcomes)) == [Refusal.MALFORMED, Refusal.BAD_SIGNATURE, Refusal.OTHER_SPACE, 1]
+    found = [inspect(SPACE, raw) for raw in (b"x", forged, other_space, good.raw)]
+    codes = [one.code if isinstance(one, rs.Rejected) else one.raw for one in found]
+    assert codes == [Refusal.MALFORMED, Refusal.BAD_SIGNATURE, Refusal.OTHER_SPACE, good.raw]
 
 
 def test_a_space_past_its_quota_is_refused_and_goes_on_when_there_is_room(path: str) -> None:
@@ -137,7 +139,7 @@ def test_a_full_disk_stores_nothing_of_the_transaction_and_goes_on_once_there_is
     writer._connection.pragma("max_page_count", 60)
 
     with pytest.raises(DiskFull):
-        writer.commit([Job(SPACE, GENESIS.encode(), tuple(e.raw for e in part)) for part in (small, large)])
+        writer.commit([Job(SPACE, GENESIS.encode(), tuple(part)) for part in (small, large)])
 
     assert everything(path) == []
     writer.reopen()
@@ -151,7 +153,7 @@ def test_a_relay_keeps_its_birthday_and_its_content_when_opened_again(path: str)
     writer.close()
     again = Writing(path, birthday=b"c" * 16)
     assert Reading(path).birthday == b"b" * 16
-    assert codes(store(again, *sealed)) == [None, None]
+    assert codes(store(again, *sealed)) == [1, 2]
 
 
 def test_a_file_that_is_not_a_relays_is_left_as_it_is(path: str) -> None:

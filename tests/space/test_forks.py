@@ -113,6 +113,50 @@ def test_a_relay_keeps_one_branch_and_says_so_and_nothing_is_lost(tmp_path: Path
         relay.stop()
 
 
+def test_a_restored_copy_with_work_of_its_own_is_told_that_the_relay_keeps_the_other_history(tmp_path: Path) -> None:
+    relay = RelayThread(tmp_path / "relay.db")
+    relay.start()
+    try:
+        with APP.open(tmp_path / "a.db") as a:
+            add(a, "before")
+            assert a.sync(relay.url).wait(20)
+        copy_device(tmp_path / "a.db", tmp_path / "copy.db")
+        with APP.open(tmp_path / "a.db") as a:
+            # The relay's head lies past all that the copy holds: only reading tells that it is of another branch.
+            for id_ in "1234":
+                add(a, id_)
+            assert a.sync(relay.url).wait(20)
+        with APP.open(tmp_path / "copy.db") as copy:
+            add(copy, "mine")
+
+            with pytest.raises(RelayRefused, match="another history"):
+                copy.sync(relay.url).wait(20)
+
+            # The other branch is held here too by now, and says nothing of this one.
+            assert copy.status().relays[0].confirmed_envelopes == 1
+            assert copy.status().pending > 0
+    finally:
+        relay.stop()
+
+
+def test_a_restored_copy_without_work_of_its_own_knows_that_all_of_it_is_at_the_relay(tmp_path: Path) -> None:
+    relay = RelayThread(tmp_path / "relay.db")
+    relay.start()
+    try:
+        with APP.open(tmp_path / "a.db") as a:
+            add(a, "before")
+            assert a.sync(relay.url).wait(20)
+        copy_device(tmp_path / "a.db", tmp_path / "copy.db")
+        with APP.open(tmp_path / "a.db") as a:
+            add(a, "1")
+            assert a.sync(relay.url).wait(20)
+        with APP.open(tmp_path / "copy.db") as copy:
+            assert copy.sync(relay.url).wait(20)
+            assert (copy.status().pending, copy.status().confirmed) == (0, 2)
+    finally:
+        relay.stop()
+
+
 class Noted(Event):
     text: str
 

@@ -1,13 +1,19 @@
 """Devices that sync in the background through a real relay, which is restarted, wiped and lied to."""
 
 import asyncio
-from collections.abc import Iterator
+import errno
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 import pytest
 
 from driftlog import Phase, Space
+from driftlog._core.ids import Birthday, DeviceKey, Position
+from driftlog._core.version_vector import Head
+from driftlog._protocol.device_values import SyncState
 from driftlog.errors import DriftlogError, InvalidAddress
+from driftlog.space.replica import SpaceReplica
+from driftlog.space.syncing import Sync
 from driftlog.testing import RelayThread
 from tests.todo_app import TodoAdded, TodoCompleted, todo_app
 
@@ -163,3 +169,153 @@ def test_the_same_relay_is_synced_with_once(relay: RelayThread) -> None:
             space.sync(relay.url)
         with pytest.raises(InvalidAddress, match="twice"):
             space.sync("ws://a.example", "ws://a.example")
+
+
+def until(sync: Sync, claim: Callable[[dict[str, SyncState]], bool]) -> None:
+    """Wait until a sync's states fulfil a claim."""
+    while True:
+        changes, _ = sync._board.read()
+        if claim(sync.states()):
+            return
+        assert sync._board.wait_past(changes, SECONDS_MAX)
+
+
+def test_waiting_includes_what_came_from_another_device_by_hand(
+    relay: RelayThread, devices: tuple[Space, Space]
+) -> None:
+    a, b = devices
+    sync = a.sync(relay.url)
+    assert sync.wait(SECONDS_MAX)
+    for number in range(1, 6):
+        b.append(TodoAdded(id=str(number), text="x"))
+        b.seal()
+
+        a.receive(b.envelopes_for(a.version_vector()))
+
+        assert sync.wait(SECONDS_MAX)
+        assert sync.states()[relay.url].envelopes_sent == number
+
+
+def test_waiting_includes_what_another_connection_appended_to_the_same_file(relay: RelayThread, tmp_path: Path) -> None:
+    with APP.open(tmp_path / "a.db") as a, APP.open(tmp_path / "a.db") as again:
+        sync = a.sync(relay.url)
+        assert sync.wait(SECONDS_MAX)
+
+        again.append(TodoAdded(id="1", text="milk"))
+
+        assert sync.wait(SECONDS_MAX)
+        assert a.status().pending == 0
+
+
+def test_only_what_others_wrote_to_the_file_is_found_by_looking_around(tmp_path: Path) -> None:
+    with APP.open(tmp_path / "a.db") as a, APP.open(tmp_path / "a.db") as again:
+        replica = SpaceReplica(a._engine, lambda _, __: None)
+        a.append(TodoAdded(id="1", text="milk"))
+        own = replica.change_count()
+        replica.look_around()
+        assert replica.change_count() == own
+
+        again.append(TodoAdded(id="2", text="bread"))
+        replica.look_around()
+        replica.look_around()
+        assert replica.change_count() == own + 1
+
+
+def test_what_a_relay_says_when_it_lets_a_device_in_can_lower_what_it_confirmed() -> None:
+    url, life, next_life = "ws://relay.example", Birthday(b"1" * 16), Birthday(b"2" * 16)
+    with APP.open(":memory:") as space:
+        replica = SpaceReplica(space._engine, lambda _, __: None)
+        heads: list[Head] = []
+        for number in range(3):
+            space.append(TodoAdded(id=str(number), text="x"))
+            space.seal()
+            heads += space.version_vector()[DeviceKey(space.device)]
+
+        def confirmed(birthday: Birthday, head: Head | None, *, is_all: bool) -> int:
+            replica.confirm(url, birthday, head, is_all=is_all)
+            return space.status().relays[0].confirmed_envelopes
+
+        assert confirmed(life, heads[2], is_all=False) == 3
+        assert confirmed(life, heads[1], is_all=False) == 3
+        assert confirmed(life, heads[1], is_all=True) == 2
+        assert confirmed(next_life, None, is_all=True) == 0
+        assert space.status().pending == 3
+        # A relay of which nothing was read is greeted like a new one, so that it asks what is held here.
+        assert replica.greeting(url).birthday is None
+        replica.apply(url, next_life, [], Position(1))
+        assert replica.greeting(url).birthday == next_life
+
+
+def test_a_sync_that_cannot_start_says_so_and_can_be_tried_again(
+    relay: RelayThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(main: Coroutine[None, None, None]) -> None:
+        main.close()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with APP.open(":memory:") as space:
+        with monkeypatch.context() as patch:
+            patch.setattr("driftlog.space.syncing.asyncio.run", run)
+            with pytest.raises(DriftlogError, match="Too many open files"):
+                space.sync(relay.url)
+
+        assert space.sync(relay.url).wait(SECONDS_MAX)
+
+
+def test_an_error_in_one_relays_sync_is_shown_and_leaves_the_other_running(
+    relay: RelayThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    greeting = SpaceReplica.greeting
+    broken = "ws://broken.example"
+
+    def fail(self: SpaceReplica, url: str) -> object:
+        if url == second.url:
+            raise ZeroDivisionError(broken)
+        return greeting(self, url)
+
+    monkeypatch.setattr(SpaceReplica, "greeting", fail)
+    second = RelayThread(tmp_path / "second.db")
+    second.start()
+    try:
+        with APP.open(":memory:") as space:
+            sync = space.sync(relay.url, second.url)
+            until(sync, lambda states: second.url in states and states[second.url].phase is Phase.STOPPED)
+            assert sync.states()[second.url].detail == f"the sync has ended: ZeroDivisionError: {broken}"
+            assert sync.wait(SECONDS_MAX) is False
+
+            space.append(TodoAdded(id="1", text="milk"))
+            until(sync, lambda states: states[relay.url].envelopes_sent == 1)
+            assert sync.is_running
+    finally:
+        second.stop()
+
+
+def test_a_coroutine_is_refused_a_relay_that_is_in_use_and_ends_only_its_own(relay: RelayThread) -> None:
+    with APP.open(":memory:") as space:
+        sync = space.sync(relay.url)
+        assert sync.wait(SECONDS_MAX)
+        with pytest.raises(DriftlogError, match="already"):
+            asyncio.run(space.sync_forever(relay.url))
+        assert sync.states()[relay.url].phase is Phase.SYNCED
+
+        async def cancel_another() -> None:
+            task = asyncio.create_task(space.sync_forever("ws://127.0.0.1:9"))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(cancel_another())
+        assert sync.states()[relay.url].phase is Phase.SYNCED
+        sync.stop()
+
+        async def take_over() -> None:
+            task = asyncio.create_task(space.sync_forever(relay.url))
+            await asyncio.sleep(0)
+            with pytest.raises(DriftlogError, match="already"):
+                space.sync(relay.url)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(take_over())
+        assert space._syncing.states()[relay.url].phase is Phase.STOPPED
+        assert space.sync(relay.url).wait(SECONDS_MAX)

@@ -38,10 +38,10 @@ class _Driver:
         self._connect = connect
         self._loop = asyncio.get_running_loop()
         self._inbox: asyncio.Queue[dv.Input] = asyncio.Queue()
-        self._jobs: asyncio.Queue[dv.Ask | dv.Confirm | dv.Report | None] = asyncio.Queue()
+        self._jobs: asyncio.Queue[dv.Job | None] = asyncio.Queue()
         self._room = asyncio.Semaphore(FRAMES_WAITING_MAX)
         self._connection: Connection | None = None
-        self._line: asyncio.Task[None] | None = None
+        self._line: asyncio.Task[str] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_change_waiting = False
 
@@ -64,6 +64,8 @@ class _Driver:
 
     async def _converse(self, session: Session) -> None:
         self._inbox.put_nowait(dv.Start())
+        # What changed before anybody listened is counted too.
+        self._changed()
         while not isinstance(session.state, Stopped):
             event = await self._inbox.get()
             match event:
@@ -71,6 +73,8 @@ class _Driver:
                     self._room.release()
                 case dv.LocalChange():
                     self._is_change_waiting = False
+                    # Counted now: whatever is in the count is in what the replica will be asked for.
+                    event = dv.LocalChange(self._replica.change_count())
                 case _:
                     pass
             session, effects = step(session, event)
@@ -81,6 +85,8 @@ class _Driver:
         match effect:
             case dv.Connect():
                 self._line = self._tasks.create_task(self._hold_line())
+                # Not within the task: one that is cancelled before its first step never runs a line.
+                self._line.add_done_callback(self._line_ended)
             case dv.Send(data):
                 await self._send(data)
             case dv.Close(reason):
@@ -94,16 +100,16 @@ class _Driver:
                 | dv.Apply()
                 | dv.LoadOutgoing()
                 | dv.Confirm()
+                | dv.LookAround()
                 | dv.Report()
             ):
                 self._jobs.put_nowait(effect)
             case _:
                 assert_never(effect)
 
-    async def _hold_line(self) -> None:
-        """Open a connection and receive from it until it ends; then say so, exactly once."""
+    async def _hold_line(self) -> str:
+        """Open a connection and receive from it until it ends; give the reason."""
         self._room = asyncio.Semaphore(FRAMES_WAITING_MAX)
-        reason = ""
         try:
             async with self._connect(self._url) as connection:
                 self._connection = connection
@@ -112,13 +118,16 @@ class _Driver:
                     await self._room.acquire()
                     self._inbox.put_nowait(dv.FrameReceived(await connection.receive()))
         except ConnectionLost as error:
-            reason = str(error)
+            return str(error)
         except asyncio.CancelledError as error:
             # Hung up by us: the reason comes with the cancellation. The task ends here either way.
-            reason = str(error)
+            return str(error)
         finally:
             self._connection = None
-            self._inbox.put_nowait(dv.Disconnected(reason))
+
+    def _line_ended(self, line: asyncio.Task[str]) -> None:
+        is_failed = line.cancelled() or line.exception() is not None
+        self._inbox.put_nowait(dv.Disconnected("" if is_failed else line.result()))
 
     async def _send(self, data: bytes) -> None:
         if self._connection is not None:
@@ -151,7 +160,7 @@ class _Driver:
         # One change that waits is as good as many.
         if not self._is_change_waiting:
             self._is_change_waiting = True
-            self._inbox.put_nowait(dv.LocalChange())
+            self._inbox.put_nowait(dv.LocalChange(0))
 
     async def _await_stop(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -170,7 +179,7 @@ class _Driver:
             if answer is not None:
                 self._inbox.put_nowait(answer)
 
-    def _ask(self, job: dv.Ask | dv.Confirm | dv.Report) -> dv.Answer | None:
+    def _ask(self, job: dv.Job) -> dv.Answer | None:
         replica, url = self._replica, self._url
         try:
             match job:
@@ -181,12 +190,13 @@ class _Driver:
                 case dv.LoadKnownHeads(connection, relay):
                     return dv.Known(connection, replica.known_heads(relay))
                 case dv.Apply(connection, birthday, envelopes, cursor):
-                    replica.apply(url, birthday, envelopes, cursor)
-                    return dv.Applied(connection)
+                    return dv.Applied(connection, replica.apply(url, birthday, envelopes, cursor))
                 case dv.LoadOutgoing(connection, relay_has, skipped, bytes_max):
                     return dv.Outgoing(connection, tuple(replica.outgoing(relay_has, skipped, bytes_max)))
-                case dv.Confirm(_, birthday, head):
-                    replica.confirm(url, birthday, head)
+                case dv.Confirm(_, birthday, head, is_all):
+                    replica.confirm(url, birthday, head, is_all=is_all)
+                case dv.LookAround():
+                    replica.look_around()
                 case dv.Report(state):
                     replica.report(url, state)
                 case _:

@@ -27,8 +27,10 @@ class Replica(Protocol):
         """Sign with the space's access key: 64 bytes."""
         ...
 
-    def apply(self, url: str, birthday: Birthday, envelopes: Sequence[bytes], cursor: Position) -> None:
+    def apply(self, url: str, birthday: Birthday, envelopes: Sequence[bytes], cursor: Position) -> int:
         """Take in envelopes, and record birthday and cursor for `url`, in one transaction; durable when it returns.
+
+        Gives how many were new here.
 
         The envelopes are as a relay sent them: repeated, of any device, perhaps not envelopes at all. What is refused
         is recorded and stepped over, or the session could never pass it. The cursor may be lower than the one before:
@@ -53,10 +55,11 @@ class Replica(Protocol):
         """
         ...
 
-    def confirm(self, url: str, birthday: Birthday, head: Head) -> None:
-        """The relay at `url` holds this device's chain up to `head`, durably. To be ignored if the head is not ours.
+    def confirm(self, url: str, birthday: Birthday, head: Head | None, *, is_all: bool) -> None:
+        """The relay at `url` holds this device's chain up to `head`, None for nothing of it, durably.
 
-        With another birthday than before, nothing that was confirmed until then is.
+        To be ignored if the head is not of the branch that this device writes. With another birthday than before, nothing
+        that was confirmed until then is; if `is_all`, nothing beyond the head is.
         """
         ...
 
@@ -66,4 +69,12 @@ class Replica(Protocol):
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback`, from any thread, whenever `outgoing` may have something new; returns what ends that."""
+        ...
+
+    def change_count(self) -> int:
+        """Give how often it has changed, counted before the callbacks are called. Called on the event loop: at once."""
+        ...
+
+    def look_around(self) -> None:
+        """Count a change, and call the callbacks, if somebody else has written to the same file."""
         ...

@@ -17,7 +17,8 @@
     with connection  Disconnected                          Waiting
     any              Shutdown                              Closing, or Stopped when there is no connection
 
-Back-off counts attempts since the last WELCOME. What is live is in `live`, what is being uploaded in `outbox`.
+Back-off counts attempts since something new passed, or a connection held: a relay that lets a device in and then fails
+is no better than one that does not answer. What is live is in `live`, what is being uploaded in `outbox`.
 """
 
 from dataclasses import dataclass, field, replace
@@ -155,6 +156,8 @@ class Session:
     """The number of the present or last connection."""
     shown: SyncState = field(default_factory=lambda: SyncState(Phase.OFFLINE))
     """What people were last shown; the counters in it go on over connections."""
+    local_changes: int = 0
+    """The last count that the replica gave of its changes."""
 
 
 Step = tuple[Session, tuple[Effect, ...]]
@@ -175,8 +178,8 @@ def step(session: Session, event: Input) -> Step:
             return _disconnected(session, reason)
         case TimerFired():
             return _timer_fired(session)
-        case LocalChange():
-            return _live(session, live.changed)
+        case LocalChange(count):
+            return _live(replace(session, local_changes=max(count, session.local_changes)), live.changed)
         case FrameReceived(data):
             return _frame(session, data)
         case Greeted() | Signed() | Known() | Applied() | Outgoing() | ReplicaFailed():
@@ -210,7 +213,8 @@ def _disconnected(session: Session, reason: str) -> Step:
         case Authenticating(attempt):
             return _rest(session, Waiting(attempt), replace(session.shown, phase=Phase.OFFLINE, detail=reason))
         case Live():
-            return _rest(session, Waiting(0), replace(session.shown, phase=Phase.OFFLINE, detail=reason))
+            attempt = session.state.attempt
+            return _rest(session, Waiting(attempt), replace(session.shown, phase=Phase.OFFLINE, detail=reason))
         case Idle() | Waiting() | Stopped():
             return session, ()
         case _:
@@ -287,8 +291,8 @@ def _frame(session: Session, data: bytes) -> Step:
                 )
                 return _end(session, Waiting(RETRY_ATTEMPT_MAX), Phase.REFUSED, text)
             return replace(session, state=Preparing(attempt, nonce)), (LoadGreeting(session.connection),)
-        case Authenticating(_, greeting), Welcome():
-            started = live.welcomed(greeting, message, session.connection, session.shown)
+        case Authenticating(attempt, greeting), Welcome():
+            started = live.welcomed(greeting, message, session.connection, session.shown, attempt)
             session, effects = _advance(session, started)
             return session, (SetTimer(TICK_MS), *effects)
         case _:
@@ -302,7 +306,7 @@ def _answer(session: Session, answer: Greeted | Signed | Known | Applied | Outgo
         case _, ReplicaFailed(_, reason, is_retryable):
             if not is_retryable:
                 return _end(session, Stopped(), Phase.STOPPED, reason)
-            return _end(session, Waiting(RETRY_ATTEMPT_AFTER_GAP), Phase.OFFLINE, reason)
+            return _end(session, Waiting(max(RETRY_ATTEMPT_AFTER_GAP, _attempt(session))), Phase.OFFLINE, reason)
         case Preparing(attempt, nonce), Greeted(connection, greeting):
             message = hello_message(nonce, greeting.genesis.space)
             return replace(session, state=Signing(attempt, greeting)), (SignHello(connection, message),)
@@ -328,11 +332,21 @@ def _goodbye(session: Session, code: Farewell, text: str) -> Step:
             # Nothing that a quick retry would mend; but a relay may be updated, so the device asks once a minute.
             return _end(session, Waiting(RETRY_ATTEMPT_MAX), Phase.REFUSED, text or code.name)
         case Farewell.SHUTTING_DOWN | Farewell.SILENT:
-            return _end(session, Waiting(0), Phase.OFFLINE, text or code.name)
+            return _end(session, Waiting(_attempt(session)), Phase.OFFLINE, text or code.name)
         case Farewell.UNAVAILABLE:
-            return _end(session, Waiting(RETRY_ATTEMPT_AFTER_GAP), Phase.OFFLINE, text or code.name)
+            attempt = max(RETRY_ATTEMPT_AFTER_GAP, _attempt(session))
+            return _end(session, Waiting(attempt), Phase.OFFLINE, text or code.name)
         case _:
             assert_never(code)
+
+
+def _attempt(session: Session) -> int:
+    """Give the number of the present attempt."""
+    match session.state:
+        case Idle() | Closing() | Stopped():
+            return 0
+        case _:
+            return session.state.attempt
 
 
 def _breach(session: Session, text: str) -> Step:
@@ -360,6 +374,7 @@ def _advance(session: Session, moved: live.Moved) -> Step:
 
 
 def _show(session: Session, shown: SyncState) -> tuple[Session, tuple[Report, ...]]:
+    shown = replace(shown, local_changes=session.local_changes)
     if shown == session.shown:
         return session, ()
     return replace(session, shown=shown), (Report(shown),)

@@ -60,6 +60,8 @@ class SyncState:
     envelopes_received: int = 0
     """Counted when they are applied."""
     bytes_received: int = 0
+    local_changes: int = 0
+    """The count of this device's changes that this was said after: a later change may not be in it."""
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------------
@@ -103,6 +105,9 @@ class TimerFired:
 class LocalChange:
     """The replica may hold something that the relay lacks."""
 
+    count: int
+    """How often it has changed, by the replica's own count."""
+
 
 @dataclass(frozen=True, slots=True)
 class Greeted:
@@ -133,6 +138,8 @@ class Applied:
     """Answers `Apply`: envelopes and cursor are on the device's disk."""
 
     connection: int
+    new_count: int
+    """Envelopes that the replica did not hold before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +152,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaFailed:
-    """Answers any of the above, or a `Confirm`, that went wrong.
+    """Answers any of the above, or a `Confirm` or `LookAround`, that went wrong.
 
     What can be retried is the machine's doing: disk full, busy, I/O.
     """
@@ -240,7 +247,17 @@ class Confirm:
 
     connection: int
     birthday: Birthday
-    head: Head
+    head: Head | None
+    """None: it holds nothing of that chain."""
+    is_all: bool
+    """Whether it said that it holds no more, so that what was confirmed beyond that is not confirmed any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAround:
+    """Have the replica find out whether others have changed its file. If so, it says that it has changed."""
+
+    connection: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,4 +268,7 @@ class Report:
 
 
 Ask = LoadGreeting | SignHello | LoadKnownHeads | Apply | LoadOutgoing
-Effect = Connect | Send | Close | SetTimer | Ask | Confirm | Report
+Job = Ask | Confirm | LookAround | Report
+"""What is done by the replica."""
+
+Effect = Connect | Send | Close | SetTimer | Job

@@ -10,8 +10,15 @@ from driftlog._core.limits import ENVELOPE_BYTES_MAX
 FRAME_BYTES_MAX: Final = ENVELOPE_BYTES_MAX + (4 << 10)
 """The largest envelope always fits a frame, with the frame's own few bytes around it."""
 
-FRAME_BYTES_GOAL: Final = ENVELOPE_BYTES_MAX
-"""An UPLOAD is filled up to here. One envelope larger than what is left goes into the next frame."""
+UPLOAD_BYTES_GOAL: Final = 64 << 10
+"""An UPLOAD is filled up to here. A frame is answered as a whole: at 22 kB/s, the uplink of a poor mobile network, that is
+every three seconds, long before the silence that a device hangs up at. One larger envelope is a frame of its own."""
+
+LOAD_BYTES_GOAL: Final = 1 << 20
+"""Envelopes that the replica is asked for at a time: few questions, and a quarter of the window."""
+
+PROBE_BYTES: Final = 1
+"""Asking for so little gives one envelope. A relay that was full or got nowhere is shown one before it is shown a window."""
 
 FRAME_ENVELOPES_MAX: Final = 4_096
 """More of the smallest envelopes (about 500 bytes) than fit a frame; it bounds the list before it is built."""
@@ -31,11 +38,25 @@ into a space; a device that holds more says less in its WANT, and is sent a few 
 
 VECTOR_BYTES_MAX: Final = 3 + HEADS_PER_FRAME_MAX * (32 + 10 + 32)
 
-OWN_POSITIONS_MAX: Final = 1_024
-"""Positions that a relay remembers not to echo. Forgetting one costs a repeat, which changes nothing."""
+OWN_RUNS_MAX: Final = 256
+"""Runs of positions that a relay remembers not to echo: an upload is stored as one run, unless it was there in part.
+Forgetting one costs repeats, which change nothing."""
+
+WANTS_MAX: Final = 4
+"""WANT frames of one connection: a device sends two at most, and reading one of 910 kB takes a relay 30 ms."""
+
+GREETING_FRAME_BYTES_MAX: Final = 4 << 10
+"""What a relay takes from a device that it does not know yet. A HELLO has some 350 bytes."""
+
+GREETING_MS_MAX: Final = 10_000
+"""From connection to HELLO: the device need only sign. Longer, and connections that say nothing cost a stranger less than
+they cost a relay."""
 
 TEXT_BYTES_MAX: Final = 500
 """An explanation for people; longer ones are cut."""
+
+HELD_TICKS: Final = 12
+"""A connection that held for a minute, the longest delay, is no part of a circle: the next attempt comes soon again."""
 
 RETRY_DELAY_MS_MIN: Final = 250
 RETRY_DELAY_MS_MAX: Final = 60_000

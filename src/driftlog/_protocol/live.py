@@ -24,13 +24,14 @@ from driftlog._protocol.device_values import (
     Known,
     LoadKnownHeads,
     LoadOutgoing,
+    LookAround,
     Outgoing,
     Phase,
     Send,
     SyncState,
 )
 from driftlog._protocol.limits import (
-    FRAME_BYTES_GOAL,
+    HELD_TICKS,
     RETRY_ATTEMPT_AFTER_GAP,
     SILENT_TICKS_BEFORE_PING,
     SILENT_TICKS_MAX,
@@ -62,6 +63,7 @@ class Check(Enum):
     DUE = "to be done at the position of the WELCOME"
     ASKED = "the replica is asked for its heads, for a WANT if one is missing"
     DONE = "nothing is missing, or everything missing was asked for"
+    COMPLETE = "and what was asked for is here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,9 @@ class Live:
     """Whether the last frame of the present walk said that there is no more."""
     walk: int = 0
     """How many WANTs were sent."""
+    attempt: int = 0
+    """Where the back-off goes on if this connection ends: 0 once something new has passed over it, or it has held."""
+    ticks: int = 0
     silent_ticks: int = 0
 
 
@@ -113,8 +118,11 @@ Moved = tuple[Live, tuple[Effect, ...]] | Broken | Lost
 Move = Callable[[Live, int], Moved]
 
 
-def welcomed(greeting: Greeting, welcome: Welcome, connection: int, shown: SyncState) -> Moved:
-    """Begin: the cursor holds if this is the relay it was made with, and the relay has not gone back behind it."""
+def welcomed(greeting: Greeting, welcome: Welcome, connection: int, shown: SyncState, attempt: int) -> Moved:
+    """Begin: the cursor holds if this is the relay it was made with, and the relay has not gone back behind it.
+
+    After an attempt that got nowhere the relay is first shown one envelope: a window would be sent for nothing each time.
+    """
     heads = greeting.vector if welcome.heads is None else welcome.heads
     is_cursor_good = greeting.birthday == welcome.birthday and greeting.cursor <= welcome.position
     cursor = greeting.cursor if is_cursor_good else Position(0)
@@ -124,10 +132,12 @@ def welcomed(greeting: Greeting, welcome: Welcome, connection: int, shown: SyncS
         welcome_position=welcome.position,
         welcome_heads=heads,
         check=Check.DONE,
-        outbox=Outbox(greeting.device, heads),
+        outbox=Outbox(greeting.device, heads, is_probing=attempt > 0),
+        attempt=attempt,
         shown=replace(shown, phase=Phase.CATCHING_UP, detail="", position=welcome.position, cursor=cursor),
     )
-    confirm = _confirmed(state, connection, VersionVector())
+    own = heads.get(greeting.device, ())
+    confirm = (Confirm(connection, welcome.birthday, own[-1] if own else None, is_all=True),)
     if welcome.heads is None:
         if is_cursor_good:
             return _settled(state, connection, confirm)
@@ -153,12 +163,12 @@ def heard(state: Live, connection: int, message: FromRelay) -> Moved:
                     envelopes_sent=state.shown.envelopes_sent + len(done),
                     bytes_sent=state.shown.bytes_sent + sum(len(sent.raw) for sent in done),
                 )
-                moved = replace(state, outbox=outbox, shown=shown)
+                moved = replace(state, outbox=outbox, shown=shown, attempt=0)
                 return _settled(moved, connection, _confirmed(moved, connection, state.outbox.relay_has))
             case Refused(code, text):
                 outbox, verdict = out.refused(state.outbox, code, text)
                 if verdict is Verdict.RECONNECT:
-                    return Lost(f"the relay has lost envelopes: {text}", RETRY_ATTEMPT_AFTER_GAP)
+                    return Lost(f"the relay has lost envelopes: {text}", max(RETRY_ATTEMPT_AFTER_GAP, state.attempt))
                 return _settled(replace(state, outbox=outbox), connection, ())
             case Ping():
                 return state, (Send(Pong().encode()),)
@@ -175,7 +185,7 @@ def heard(state: Live, connection: int, message: FromRelay) -> Moved:
 def answered(state: Live, connection: int, answer: Known | Applied | Outgoing) -> Moved:
     """Take an answer of the replica."""
     match answer:
-        case Applied():
+        case Applied(_, new_count):
             page, *left = state.unapplied
             shown = replace(
                 state.shown,
@@ -183,7 +193,7 @@ def answered(state: Live, connection: int, answer: Known | Applied | Outgoing) -
                 envelopes_received=state.shown.envelopes_received + page.count,
                 bytes_received=state.shown.bytes_received + page.size,
             )
-            moved = replace(state, unapplied=tuple(left), shown=shown)
+            moved = replace(state, unapplied=tuple(left), shown=shown, attempt=0 if new_count else state.attempt)
             return _settled(moved, connection, (Send(Read(page.until).encode()),))
         case Known(_, heads):
             lacks = any(head not in heads.get(device, ()) for device, head in state.welcome_heads.flat())
@@ -193,7 +203,7 @@ def answered(state: Live, connection: int, answer: Known | Applied | Outgoing) -
             moved = replace(state, check=Check.DONE, is_caught_up=False, walk=state.walk + 1)
             return _settled(moved, connection, (Send(Want(heads).encode()),))
         case Outgoing(_, envelopes):
-            is_caught_up = state.is_caught_up and not state.unapplied and state.check is Check.DONE
+            is_caught_up = state.is_caught_up and not state.unapplied and state.check is Check.COMPLETE
             outbox, fresh = out.loaded(state.outbox, envelopes, is_caught_up=is_caught_up)
             sends = tuple(Send(Upload(run).encode()) for run in runs_that_fit(sent.raw for sent in fresh))
             return _settled(replace(state, outbox=outbox), connection, sends)
@@ -210,10 +220,17 @@ def ticked(state: Live, connection: int) -> Moved:
     """Let `TICK_MS` pass."""
     silent_ticks = state.silent_ticks + 1
     if silent_ticks >= SILENT_TICKS_MAX:
-        return Lost(f"the relay was silent for {SILENT_TICKS_MAX * TICK_MS // 1000} s", 0)
+        return Lost(f"the relay was silent for {SILENT_TICKS_MAX * TICK_MS // 1000} s", state.attempt)
     ping = (Send(Ping().encode()),) if silent_ticks == SILENT_TICKS_BEFORE_PING else ()
-    moved = replace(state, silent_ticks=silent_ticks, outbox=out.ticked(state.outbox))
-    return _settled(moved, connection, ping)
+    ticks = min(state.ticks + 1, HELD_TICKS)
+    moved = replace(
+        state,
+        ticks=ticks,
+        attempt=0 if ticks == HELD_TICKS else state.attempt,
+        silent_ticks=silent_ticks,
+        outbox=out.ticked(state.outbox),
+    )
+    return _settled(moved, connection, (*ping, LookAround(connection)))
 
 
 def _page(state: Live, connection: int, frame: Envelopes) -> Moved:
@@ -230,7 +247,7 @@ def _page(state: Live, connection: int, frame: Envelopes) -> Moved:
     )
     if not frame.envelopes and not state.unapplied and frame.until == state.shown.cursor:
         # Nothing was said but "that is all": no transaction for it.
-        return answered(moved, connection, Applied(connection))
+        return answered(moved, connection, Applied(connection, 0))
     apply = Apply(connection, state.birthday, frame.envelopes, frame.until)
     return _settled(moved, connection, (apply, *_confirmed(moved, connection, state.outbox.relay_has)))
 
@@ -238,7 +255,9 @@ def _page(state: Live, connection: int, frame: Envelopes) -> Moved:
 def _confirmed(state: Live, connection: int, before: VersionVector) -> tuple[Effect, ...]:
     """Tell the replica how far the relay has its own chain, whoever brought it there, when that is news."""
     heads = state.outbox.relay_has.get(state.device, ())
-    return (Confirm(connection, state.birthday, heads[-1]),) if heads and heads != before.get(state.device) else ()
+    if not heads or heads == before.get(state.device):
+        return ()
+    return (Confirm(connection, state.birthday, heads[-1], is_all=False),)
 
 
 def _settled(state: Live, connection: int, effects: tuple[Effect, ...]) -> Moved:
@@ -247,12 +266,20 @@ def _settled(state: Live, connection: int, effects: tuple[Effect, ...]) -> Moved
     if state.check is Check.DUE and is_read and state.shown.cursor >= state.welcome_position:
         state = replace(state, check=Check.ASKED)
         effects = (*effects, LoadKnownHeads(connection, state.welcome_heads))
+    elif state.check is Check.DONE and is_read:
+        # Only now can the replica compare: until here, a relay's head that it did not hold might have been of its own
+        # branch, further on, or of another.
+        state = replace(state, check=Check.COMPLETE, outbox=out.changed(state.outbox))
+        effects = (*effects, *_confirmed(state, connection, VersionVector()))
+    elif state.check is Check.COMPLETE and is_read and state.outbox.loading is Loading.UNCLEAR:
+        state = replace(state, outbox=out.changed(state.outbox))
     if out.can_load(state.outbox):
-        load = LoadOutgoing(connection, state.outbox.offered(), state.outbox.skipped, FRAME_BYTES_GOAL)
+        size = out.bytes_to_load(state.outbox)
+        load = LoadOutgoing(connection, state.outbox.offered(), state.outbox.skipped, size)
         state = replace(state, outbox=replace(state.outbox, loading=Loading.ASKED))
         effects = (*effects, load)
     outbox = state.outbox
-    if is_read and state.check is Check.DONE and (outbox.is_idle or outbox.pause_ticks):
+    if is_read and state.check is Check.COMPLETE and (outbox.is_idle or outbox.pause_ticks):
         phase = Phase.REFUSED if outbox.problem else Phase.SYNCED
     else:
         phase = Phase.CATCHING_UP

@@ -22,7 +22,7 @@ from driftlog._protocol.fields import (
     sized_text,
     write_envelopes,
 )
-from driftlog._protocol.limits import FRAME_BYTES_GOAL, FRAME_BYTES_MAX, FRAME_ENVELOPES_MAX, HEADS_PER_FRAME_MAX
+from driftlog._protocol.limits import FRAME_BYTES_MAX, FRAME_ENVELOPES_MAX, HEADS_PER_FRAME_MAX, UPLOAD_BYTES_GOAL
 
 PROTOCOL_VERSION = 1
 NONCE_BYTES = 32
@@ -45,6 +45,8 @@ class Refusal(IntEnum):
     """The relay holds another envelope at that place of the device's chain, or at the place before it."""
     QUOTA = 6
     TOO_LARGE = 7
+    UNAVAILABLE = 8
+    """The relay's disk is full or failing: reading goes on."""
 
 
 class Farewell(IntEnum):
@@ -368,11 +370,11 @@ def decode_from_device(frame: bytes) -> FromDevice:
 
 
 def runs_that_fit(envelopes: Iterable[bytes]) -> Iterator[tuple[bytes, ...]]:
-    """Cut envelopes into runs that each fit one frame, in order."""
+    """Cut envelopes into runs for one UPLOAD each, in order."""
     run: list[bytes] = []
     size = 0
     for raw in envelopes:
-        if run and (size + len(raw) + 3 > FRAME_BYTES_GOAL or len(run) == FRAME_ENVELOPES_MAX):
+        if run and (size + len(raw) + 3 > UPLOAD_BYTES_GOAL or len(run) == FRAME_ENVELOPES_MAX):
             yield tuple(run)
             run, size = [], 0
         run.append(raw)

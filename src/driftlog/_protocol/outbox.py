@@ -13,7 +13,7 @@ from driftlog._core.ids import DeviceKey
 from driftlog._core.version_vector import Head, VersionVector
 from driftlog._core.wire import Malformed
 from driftlog._protocol.device_values import Outbound
-from driftlog._protocol.limits import FRAME_BYTES_GOAL, QUOTA_TICKS, UPLOAD_WINDOW_BYTES
+from driftlog._protocol.limits import LOAD_BYTES_GOAL, PROBE_BYTES, QUOTA_TICKS, UPLOAD_WINDOW_BYTES
 from driftlog._protocol.messages import Refusal
 
 
@@ -21,6 +21,7 @@ class Loading(Enum):
     """What is known of envelopes that the relay lacks."""
 
     NOTHING = "the replica said that there is nothing more"
+    UNCLEAR = "all it had more is at places where the relay holds something: asked again once that is here too"
     DUE = "there may be more"
     ASKED = "the replica was asked"
     ASKED_AND_CHANGED = "the replica was asked, and has changed since"
@@ -51,6 +52,8 @@ class Outbox:
     over_quota: frozenset[DeviceKey] = frozenset()
     """Devices of whose chain an envelope found no room; tried again after a while."""
     pause_ticks: int = 0
+    is_probing: bool = False
+    """Whether the relay is shown one envelope only, because it had no room or got nowhere the last time."""
     problem: str = ""
 
     @property
@@ -76,7 +79,7 @@ def advanced(vector: VersionVector, heads: list[tuple[DeviceKey, Head]]) -> Vers
 def changed(outbox: Outbox) -> Outbox:
     """The replica may hold something new."""
     match outbox.loading:
-        case Loading.NOTHING:
+        case Loading.NOTHING | Loading.UNCLEAR:
             return replace(outbox, loading=Loading.DUE)
         case Loading.ASKED:
             return replace(outbox, loading=Loading.ASKED_AND_CHANGED)
@@ -88,33 +91,46 @@ def can_load(outbox: Outbox) -> bool:
     """Tell whether the replica should be asked now."""
     if outbox.loading is not Loading.DUE or outbox.pause_ticks:
         return False
-    has_room = outbox.in_flight_bytes + FRAME_BYTES_GOAL <= UPLOAD_WINDOW_BYTES
-    return not outbox.in_flight or (outbox.is_page_full and has_room)
+    has_room = outbox.in_flight_bytes + LOAD_BYTES_GOAL <= UPLOAD_WINDOW_BYTES
+    return not outbox.in_flight or (outbox.is_page_full and has_room and not outbox.is_probing)
+
+
+def bytes_to_load(outbox: Outbox) -> int:
+    """Give how much the replica should be asked for."""
+    return PROBE_BYTES if outbox.is_probing else LOAD_BYTES_GOAL
 
 
 def loaded(
     outbox: Outbox, envelopes: tuple[Outbound, ...], *, is_caught_up: bool
 ) -> tuple[Outbox, tuple[Outbound, ...]]:
-    """Take the replica's answer; gives what to send. Empty once the relay lacks nothing.
+    """Take the replica's answer; gives what to send.
 
     An envelope at or below what was offered is not sent: it would be acknowledged or refused, asked for again, and so on
     for ever. If the replica holds all that the relay holds (`is_caught_up`) and still says that the relay lacks it, the
-    two are branches of a fork, and the relay keeps one of them.
+    two are branches of a fork, and the relay keeps one of them. What lies behind such a page is then asked for.
     """
+    if outbox.pause_ticks:
+        # Asked for before the relay had no room.
+        return replace(outbox, loading=Loading.DUE), ()
     offered = outbox.offered()
     fresh = tuple(e for e in envelopes if e.device not in outbox.skipped and e.head.batch_seq > offered.seq(e.device))
+    if outbox.is_probing:
+        fresh = fresh[:1]
     if is_caught_up and not fresh:
         for device in {e.device for e in envelopes}:
             outbox = _forked(outbox, device)
-    is_stale = outbox.loading is Loading.ASKED_AND_CHANGED
+    if fresh or outbox.loading is Loading.ASKED_AND_CHANGED or (envelopes and is_caught_up):
+        loading = Loading.DUE
+    else:
+        loading = Loading.UNCLEAR if envelopes else Loading.NOTHING
     size = sum(len(e.raw) for e in fresh)
     moved = replace(
         outbox,
         in_flight=outbox.in_flight + fresh,
         in_flight_bytes=outbox.in_flight_bytes + size,
-        loading=Loading.DUE if fresh or is_stale else Loading.NOTHING,
+        loading=loading,
         # Half: the replica stops before the envelope that would go over the page.
-        is_page_full=size >= FRAME_BYTES_GOAL // 2,
+        is_page_full=size >= LOAD_BYTES_GOAL // 2,
     )
     return moved, fresh
 
@@ -129,6 +145,7 @@ def stored(outbox: Outbox, count: int) -> tuple[Outbox, tuple[Outbound, ...]]:
         relay_has=advanced(outbox.relay_has, [(sent.device, sent.head) for sent in done]),
         in_flight=left,
         in_flight_bytes=outbox.in_flight_bytes - sum(len(sent.raw) for sent in done),
+        is_probing=False,
     )
     return moved, done
 
@@ -147,7 +164,7 @@ def refused(outbox: Outbox, code: Refusal, text: str) -> tuple[Outbox, Verdict]:
             return replace(moved, problem=outbox.problem), Verdict.GO_ON
         case Refusal.GAP:
             return moved, Verdict.RECONNECT
-        case Refusal.QUOTA:
+        case Refusal.QUOTA | Refusal.UNAVAILABLE:
             return replace(
                 moved, over_quota=moved.over_quota | {sent.device}, pause_ticks=QUOTA_TICKS, loading=_again(moved)
             ), Verdict.GO_ON
@@ -182,12 +199,18 @@ def received(outbox: Outbox, envelopes: tuple[bytes, ...]) -> Outbox:
 
 
 def ticked(outbox: Outbox) -> Outbox:
-    """Count down the pause after a refusal for want of room; then everything is offered again."""
+    """Count down the pause after a refusal for want of room; then everything is offered again, one envelope first."""
     if not outbox.pause_ticks:
         return outbox
     if outbox.pause_ticks > 1 or outbox.in_flight:
         return replace(outbox, pause_ticks=max(1, outbox.pause_ticks - 1))
-    return replace(outbox, pause_ticks=0, over_quota=frozenset(), problem="" if not outbox.skipped else outbox.problem)
+    return replace(
+        outbox,
+        pause_ticks=0,
+        is_probing=True,
+        over_quota=frozenset(),
+        problem="" if not outbox.skipped else outbox.problem,
+    )
 
 
 def _again(outbox: Outbox) -> Loading:

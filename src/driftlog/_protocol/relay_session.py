@@ -18,13 +18,14 @@ page when the reader has answered for enough of the last ones.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import groupby
 from typing import assert_never
 
 from driftlog._core.genesis import Genesis
-from driftlog._core.ids import Birthday, DeviceKey, Position, SpaceId
+from driftlog._core.ids import Birthday, DeviceKey, Position
 from driftlog._core.version_vector import VersionVector
 from driftlog._core.wire import Malformed
-from driftlog._protocol.limits import OWN_POSITIONS_MAX, PAGE_BYTES_GOAL, WINDOW_FRAMES
+from driftlog._protocol.limits import OWN_RUNS_MAX, PAGE_BYTES_GOAL, WANTS_MAX, WINDOW_FRAMES
 from driftlog._protocol.messages import (
     PROTOCOL_VERSION,
     Challenge,
@@ -45,6 +46,7 @@ from driftlog._protocol.messages import (
     decode_from_device,
     hello_message,
 )
+from driftlog._protocol.position_runs import NO_RUNS, Run, holds, joined, past
 
 Verify = Callable[[bytes, bytes, bytes], bool]
 """Tells whether a message (first) bears a signature (second) by a key (third)."""
@@ -69,9 +71,10 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An envelope is durable, at a new position, or at None because it was there before."""
+    """An envelope is durable at this position. It may have been there before."""
 
-    position: Position | None
+    position: Position
+    is_new: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ Outcome = Accepted | Rejected
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Answers `Store`, in order."""
+    """Answers `Store`, in order; or says with one `Rejected` alone why nothing of it was looked at any further."""
 
     outcomes: tuple[Outcome, ...]
 
@@ -213,7 +216,6 @@ class Paging(Enum):
 class Live:
     """The device reads and writes."""
 
-    space: SpaceId
     paging: Paging
     read: Position
     """How far the store has been read for this device."""
@@ -223,8 +225,8 @@ class Live:
     """What WANT proved; None once, or if, there was none."""
     unanswered: tuple[Position, ...] = ()
     """The ends of frames without READ, oldest first; at most `WINDOW_FRAMES`."""
-    own: tuple[Position, ...] = ()
-    """Positions that came up on this connection, past `read`; at most `OWN_POSITIONS_MAX`."""
+    own: tuple[Run, ...] = NO_RUNS
+    """Positions that came up on this connection, past `read`; at most `OWN_RUNS_MAX` runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,16 @@ class RelaySession:
 Step = tuple[RelaySession, tuple[Effect, ...]]
 
 
+_TURNS: Mapping[type[object], frozenset[int]] = {
+    Greeting: frozenset({Hello.TYPE}),
+    Admitting: frozenset({Ping.TYPE, Pong.TYPE}),
+    Live: frozenset({Want.TYPE, Read.TYPE, Upload.TYPE, Ping.TYPE, Pong.TYPE}),
+}
+"""The frames that each state allows: looked at before a frame is decoded, which may cost 30 ms."""
+_BREACHES = (Refusal.MALFORMED, Refusal.BAD_SIGNATURE, Refusal.OTHER_SPACE)
+"""What no honest device uploads: it keeps no such envelope itself."""
+
+
 def begin(birthday: Birthday, nonce: bytes) -> Step:
     """Give a new connection's session, and its challenge."""
     return RelaySession(birthday, Greeting(nonce)), (Send(Challenge(PROTOCOL_VERSION, nonce).encode()),)
@@ -255,6 +267,7 @@ def step(session: RelaySession, event: Input, verify: Verify) -> Step:
     match event:
         case FrameReceived(data):
             try:
+                _refuse_out_of_turn(session.state, data[:1])
                 return _heard(session, decode_from_device(data), verify)
             except Malformed as error:
                 return _leave(session, Farewell.MALFORMED, str(error))
@@ -275,6 +288,13 @@ def step(session: RelaySession, event: Input, verify: Verify) -> Step:
             assert_never(event)
 
 
+def _refuse_out_of_turn(state: Greeting | Admitting | Live | Gone, kind: bytes) -> None:
+    if not kind or kind[0] not in _TURNS[type(state)]:
+        raise Malformed(f"a frame of type {kind.hex() or 'none'} out of turn")
+    if kind[0] == Want.TYPE and isinstance(state, Live) and state.walk >= WANTS_MAX:
+        raise Malformed(f"more than {WANTS_MAX} WANTs on one connection")
+
+
 def _heard(session: RelaySession, message: FromDevice, verify: Verify) -> Step:
     match session.state, message:
         case Greeting(nonce), Hello(protocol, genesis, signature):
@@ -284,12 +304,11 @@ def _heard(session: RelaySession, message: FromDevice, verify: Verify) -> Step:
             if not verify(hello_message(nonce, genesis.space), signature, genesis.access_key):
                 return _leave(session, Farewell.NOT_A_MEMBER, "the device does not hold this space's access key")
             return replace(session, state=Admitting(message)), (Admit(genesis),)
-        case Live() as state, Upload(envelopes):
-            return replace(session, state=state), (Store(envelopes),)
+        case Live(), Upload(envelopes):
+            return session, (Store(envelopes),)
         case Live() as state, Want(heads):
             # Frames on their way stay unanswered: their READ will come, before those of the walk.
-            state = replace(state, paging=Paging.UNWANTED, walk=state.walk + 1)
-            return replace(session, state=state), (Prove(heads),)
+            return replace(session, state=replace(state, paging=Paging.UNWANTED, walk=state.walk + 1)), (Prove(heads),)
         case Live() as state, Read(cursor):
             if state.unanswered[:1] != (cursor,):
                 raise Malformed(f"READ {cursor} does not answer for the oldest frame")
@@ -299,7 +318,7 @@ def _heard(session: RelaySession, message: FromDevice, verify: Verify) -> Step:
         case ((Admitting() | Live()), Pong()):
             return session, ()
         case _:
-            raise Malformed(f"a {type(message).__name__.upper()} out of turn")
+            raise AssertionError(f"a {type(message).__name__} out of turn was decoded")
 
 
 def _admitted(session: RelaySession, event: Admitted) -> Step:
@@ -307,12 +326,10 @@ def _admitted(session: RelaySession, event: Admitted) -> Step:
     hello = session.state.hello
     is_equal = hello.vector_digest == event.heads.digest()
     welcome = Welcome(session.birthday, event.position, None if is_equal else event.heads)
-    is_cursor_good = hello.birthday == session.birthday and hello.cursor <= event.position
-    state = Live(
-        hello.genesis.space,
-        Paging.DUE if is_cursor_good else Paging.UNWANTED,
-        hello.cursor if is_cursor_good else Position(0),
-    )
+    state = Live(Paging.UNWANTED, Position(0))
+    if hello.birthday == session.birthday and hello.cursor <= event.position:
+        # With equal heads it holds everything up to the position, from wherever it came: an empty page moves its cursor.
+        state = replace(state, paging=Paging.DUE, read=event.position if is_equal else hello.cursor)
     return _paged(session, state, (Send(welcome.encode()),))
 
 
@@ -321,18 +338,21 @@ def _live(session: RelaySession, state: Live, event: Outcomes | Proved | PageRea
         case Woken():
             return _paged(session, replace(state, paging=_woken(state.paging)), ())
         case Proved(start, seq_by_device):
-            begun = replace(state, paging=Paging.DUE, read=start, seq_by_device=seq_by_device)
-            return _paged(session, begun, ())
+            return _paged(session, replace(state, paging=Paging.DUE, read=start, seq_by_device=seq_by_device), ())
         case Outcomes(outcomes):
-            positions = [o.position for o in outcomes if isinstance(o, Accepted) and o.position is not None]
-            own = tuple(p for p in (*state.own, *positions) if p > state.read)[-OWN_POSITIONS_MAX:]
+            breach = next((o for o in outcomes if isinstance(o, Rejected) and o.code in _BREACHES), None)
+            if breach is not None:
+                return _leave(session, Farewell.MALFORMED, f"an uploaded envelope is not one: {breach.text}")
+            positions = [o.position for o in outcomes if isinstance(o, Accepted)]
+            own = past(joined(state.own, positions, count_max=OWN_RUNS_MAX), state.read)
             return replace(session, state=replace(state, own=own)), tuple(Send(f.encode()) for f in _replies(outcomes))
         case PageRead(walk) if walk != state.walk:
             return session, ()
         case PageRead(walk, entries, until, is_end):
-            echoes = frozenset(state.own)
             is_end = is_end and state.paging is not Paging.ASKED_AND_WOKEN
-            frame = Envelopes(walk, until, is_end, tuple(raw for position, raw in entries if position not in echoes))
+            frame = Envelopes(
+                walk, until, is_end, tuple(raw for position, raw in entries if not holds(state.own, position))
+            )
             moved = replace(
                 state,
                 paging=Paging.AT_END if is_end else Paging.DUE,
@@ -340,7 +360,7 @@ def _live(session: RelaySession, state: Live, event: Outcomes | Proved | PageRea
                 # Once the reader is at the end, what WANT proved is behind it.
                 seq_by_device=None if is_end else state.seq_by_device,
                 unanswered=(*state.unanswered, until),
-                own=tuple(p for p in state.own if p > until),
+                own=past(state.own, until),
             )
             return _paged(session, moved, (Send(frame.encode()),))
         case _:
@@ -359,14 +379,11 @@ def _woken(paging: Paging) -> Paging:
 
 def _replies(outcomes: tuple[Outcome, ...]) -> list[Stored | Refused]:
     replies: list[Stored | Refused] = []
-    for outcome in outcomes:
-        match outcome, replies:
-            case Accepted(), [*_, Stored(count)]:
-                replies[-1] = Stored(count + 1)
-            case Accepted(), _:
-                replies.append(Stored(1))
-            case Rejected(code, text), _:
-                replies.append(Refused(code, text))
+    for is_stored, run in groupby(outcomes, lambda outcome: isinstance(outcome, Accepted)):
+        if is_stored:
+            replies.append(Stored(len(tuple(run))))
+        else:
+            replies += [Refused(o.code, o.text) for o in run if isinstance(o, Rejected)]
     return replies
 
 

@@ -1,24 +1,19 @@
-"""Frames over WebSockets: one frame, one binary message. Both ends, `ws://` and `wss://`.
+"""Frames over WebSockets: one frame, one binary message. A device's end, and what both have; a relay's is `listening`.
 
 Compression is off: envelopes are ciphertext. The library's keepalive is off: the session asks for itself, and a frame
 that is being applied must not look like silence.
 """
 
 import asyncio
-import http
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
 from websockets.asyncio.client import connect as ws_connect
 from websockets.asyncio.connection import Connection as Socket
-from websockets.asyncio.server import Server, ServerConnection
-from websockets.asyncio.server import serve as ws_serve
-from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.http11 import Request, Response
 
 from driftlog._protocol.limits import FRAME_BYTES_MAX, UPLOAD_WINDOW_BYTES
 from driftlog._transport.base import ConnectionLost
@@ -31,25 +26,27 @@ SEND_SECONDS_MAX: Final = 120
 QUEUE_FRAMES_MAX: Final = 2
 """Messages that wait to be received. Each may be 1 MiB, and a relay has thousands of connections."""
 
-RELAY_WRITE_BUFFER_BYTES: Final = 64 << 10
-"""A relay waits for each slow reader, instead of keeping what it does not read."""
-
 DEVICE_WRITE_BUFFER_BYTES: Final = 2 * UPLOAD_WINDOW_BYTES
-"""A device has one relay, and its session bounds what is on its way: sending never waits, so nothing else does."""
+"""A device has one relay, and its session bounds what is on its way: sending never waits, so nothing else does. What goes
+past this is answers to a relay that asks without end and reads nothing; it is hung up on."""
 
-_LIBRARY_LOG = logging.getLogger("driftlog.websockets")
+LIBRARY_LOG = logging.getLogger("driftlog.websockets")
 """Quiet: the library tells of every connection, and of every visit to `/healthz` as of a failure."""
-_LIBRARY_LOG.setLevel(logging.ERROR)
+LIBRARY_LOG.setLevel(logging.ERROR)
 
 
 class WebSocketConnection:
     """A `Connection` over one WebSocket."""
 
-    def __init__(self, socket: Socket) -> None:
+    def __init__(self, socket: Socket, *, unsent_bytes_max: int | None = None) -> None:
         self._socket = socket
+        self._unsent_bytes_max = unsent_bytes_max
 
     async def send(self, data: bytes) -> None:
         """Hand over one message."""
+        unsent_bytes = self._socket.transport.get_write_buffer_size()
+        if self._unsent_bytes_max is not None and unsent_bytes + len(data) > self._unsent_bytes_max:
+            raise ConnectionLost(f"the other end reads nothing: {unsent_bytes} bytes wait to be sent")
         try:
             async with asyncio.timeout(SEND_SECONDS_MAX):
                 await self._socket.send(data)
@@ -94,53 +91,15 @@ async def connect(url: str) -> AsyncIterator[WebSocketConnection]:
             max_size=FRAME_BYTES_MAX,
             max_queue=QUEUE_FRAMES_MAX,
             write_limit=DEVICE_WRITE_BUFFER_BYTES,
-            logger=_LIBRARY_LOG,
+            logger=LIBRARY_LOG,
         )
     except (OSError, InvalidURI, InvalidHandshake, ValueError) as error:
         raise ConnectionLost(connect_text(url, error)) from error
-    connection = WebSocketConnection(socket)
+    connection = WebSocketConnection(socket, unsent_bytes_max=DEVICE_WRITE_BUFFER_BYTES)
     try:
         yield connection
     finally:
         await connection.close("")
-
-
-async def serve(
-    handler: Callable[[WebSocketConnection], Awaitable[None]],
-    host: str,
-    port: int,
-    *,
-    health: Callable[[], Awaitable[bytes]],
-    tls: ssl.SSLContext | None = None,
-) -> Server:
-    """Listen, and run `handler` for each connection until it returns. `GET /healthz` answers `health()` as JSON."""
-
-    async def handle(socket: ServerConnection) -> None:
-        await handler(WebSocketConnection(socket))
-
-    async def process_request(_: ServerConnection, request: Request) -> Response | None:
-        if request.path != "/healthz":
-            return None
-        body = await health()
-        headers = Headers({"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"})
-        return Response(http.HTTPStatus.OK, "OK", headers, body)
-
-    return await ws_serve(
-        handle,
-        host,
-        port,
-        process_request=process_request,
-        compression=None,
-        open_timeout=OPEN_SECONDS_MAX,
-        close_timeout=CLOSE_SECONDS_MAX,
-        ping_interval=None,
-        max_size=FRAME_BYTES_MAX,
-        max_queue=QUEUE_FRAMES_MAX,
-        write_limit=RELAY_WRITE_BUFFER_BYTES,
-        server_header="driftlog",
-        logger=_LIBRARY_LOG,
-        ssl=tls,
-    )
 
 
 def connect_text(url: str, error: Exception) -> str:

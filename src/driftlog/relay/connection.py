@@ -11,18 +11,26 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Final, Protocol, assert_never
 
+from driftlog._core.genesis import Genesis
 from driftlog._core.ids import Birthday, SpaceId
 from driftlog._core.version_vector import VersionVector
 from driftlog._crypto.verify import is_signed
 from driftlog._protocol import relay_session as rs
-from driftlog._protocol.limits import RELAY_SILENCE_MS_MAX
-from driftlog._protocol.messages import NONCE_BYTES
+from driftlog._protocol.limits import GREETING_MS_MAX, RELAY_SILENCE_MS_MAX
+from driftlog._protocol.messages import NONCE_BYTES, Refusal
 from driftlog._transport.base import Connection, ConnectionLost
 from driftlog.errors import StorageError
 from driftlog.relay.hub import Hub
-from driftlog.relay.writing import Job
 
 FRAMES_WAITING_MAX: Final = 2
+
+
+class Line(Connection, Protocol):
+    """A connection on which a device may say little until it is known."""
+
+    def allow_full_frames(self) -> None:
+        """Take frames of any legal size from now on."""
+        ...
 
 
 class Shelf(Protocol):
@@ -43,8 +51,8 @@ class Shelf(Protocol):
         """Read a page."""
         ...
 
-    async def store(self, job: Job) -> tuple[rs.Outcome, ...]:
-        """Judge and store; returns when durable."""
+    async def store(self, genesis: Genesis, envelopes: tuple[bytes, ...]) -> tuple[rs.Outcome, ...]:
+        """Check, judge and store; returns when durable."""
         ...
 
 
@@ -56,14 +64,13 @@ class _Lost:
 class Conversation:
     """A connection and its session."""
 
-    def __init__(self, connection: Connection, shelf: Shelf) -> None:
+    def __init__(self, connection: Line, shelf: Shelf) -> None:
         self._connection = connection
         self._shelf = shelf
         self._inbox: asyncio.Queue[rs.Input | _Lost] = asyncio.Queue()
         self._room = asyncio.Semaphore(FRAMES_WAITING_MAX)
         self._is_wake_waiting = False
-        self._space: SpaceId | None = None
-        self._genesis = b""
+        self._genesis: Genesis | None = None
 
     async def run(self) -> None:
         """Converse until either end has had enough."""
@@ -83,8 +90,8 @@ class Conversation:
                         pass
                 session, effects = rs.step(session, event, is_signed)
         finally:
-            if self._space is not None:
-                self._shelf.hub.leave(self._space, self._wake)
+            if self._genesis is not None:
+                self._shelf.hub.leave(self._genesis.space, self._wake)
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
             await self._connection.close("")
@@ -100,11 +107,13 @@ class Conversation:
             self._inbox.put_nowait(rs.Woken())
 
     async def _receive(self) -> None:
+        patience_ms = GREETING_MS_MAX  # the first frame is a HELLO, or the last
         try:
             while True:
                 await self._room.acquire()
-                async with asyncio.timeout(RELAY_SILENCE_MS_MAX / 1000):
+                async with asyncio.timeout(patience_ms / 1000):
                     data = await self._connection.receive()
+                patience_ms = RELAY_SILENCE_MS_MAX
                 self._inbox.put_nowait(rs.FrameReceived(data))
         except ConnectionLost:
             self._inbox.put_nowait(_Lost())
@@ -122,24 +131,29 @@ class Conversation:
                         return False
                 case rs.Admit(genesis):
                     # Joined before reading: what is stored in between wakes us, instead of passing us by.
-                    self._space = genesis.space
-                    self._genesis = genesis.encode()
+                    self._genesis = genesis
+                    self._connection.allow_full_frames()
                     self._shelf.hub.join(genesis.space, self._wake)
                     await self._answer(self._shelf.admit(genesis.space))
                 case rs.Store(envelopes):
-                    await self._answer(self._store(envelopes))
+                    self._inbox.put_nowait(rs.Outcomes(await self._store(envelopes)))
                 case rs.Prove(heads):
-                    await self._answer(self._shelf.prove(self._known_space(), heads))
+                    await self._answer(self._shelf.prove(self._known().space, heads))
                 case rs.ReadPage():
-                    await self._answer(self._shelf.page(self._known_space(), effect))
+                    await self._answer(self._shelf.page(self._known().space, effect))
                 case rs.Close():
                     return False
                 case _:
                     assert_never(effect)
         return True
 
-    async def _store(self, envelopes: tuple[bytes, ...]) -> rs.Outcomes:
-        return rs.Outcomes(await self._shelf.store(Job(self._known_space(), self._genesis, envelopes)))
+    async def _store(self, envelopes: tuple[bytes, ...]) -> tuple[rs.Outcome, ...]:
+        try:
+            return await self._shelf.store(self._known(), envelopes)
+        except StorageError as error:
+            # Full or failing, the disk can still be read: the device goes on reading, and offers these again.
+            refusal = rs.Rejected(Refusal.UNAVAILABLE, f"the relay could not store it ({type(error).__name__})")
+            return (refusal,) * len(envelopes)
 
     async def _answer(self, asked: Coroutine[object, object, rs.Input]) -> None:
         try:
@@ -148,6 +162,6 @@ class Conversation:
             # What SQLite says names the relay's files: that is for the relay's log, which has it.
             self._inbox.put_nowait(rs.Failed(f"the relay's storage failed ({type(error).__name__}); try again later"))
 
-    def _known_space(self) -> SpaceId:
-        assert self._space is not None, "the session admits before it reads or stores"
-        return self._space
+    def _known(self) -> Genesis:
+        assert self._genesis is not None, "the session admits before it reads or stores"
+        return self._genesis

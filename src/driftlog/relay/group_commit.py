@@ -15,11 +15,15 @@ from typing import Final, Protocol
 
 from driftlog._core.ids import SpaceId
 from driftlog._protocol.relay_session import Accepted, Outcome
-from driftlog.errors import DriftlogError, StorageError
+from driftlog.errors import StorageError
 from driftlog.relay.writing import Job
 
 COMMIT_BYTES_MAX: Final = 8 << 20
 """A transaction takes no more than this: at 100 MB/s the last in the queue waits 80 ms for it."""
+
+COMMIT_ENVELOPES_MAX: Final = 500
+"""Nor more than this, an upload that is begun included whole: at 20 µs each the writer is held for 10 ms. A transaction of
+the smallest envelopes up to the bytes above would be 300."""
 
 WAITING_BYTES_MAX: Final = 32 << 20
 """Uploads that wait to be written, of all connections. Beyond it the relay stops reading from its sockets."""
@@ -85,16 +89,17 @@ class GroupCommit:
             try:
                 outcomes = self._store.commit([waiting.job for waiting in batch])
             except Exception as error:  # noqa: BLE001 - whatever went wrong, nothing may be acknowledged; it is passed on
-                self._reopen()
+                # First, because whoever waits for this batch must hear of it whatever becomes of the file.
                 self._tell(self._failed, batch, error)
+                self._reopen()
             else:
                 self._tell(self._stored, batch, outcomes)
             if is_last:
                 return
 
     def _gather(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
-        batch, size = [first], first.job.size
-        while size < COMMIT_BYTES_MAX:
+        batch, size, count = [first], first.job.size, len(first.job.envelopes)
+        while size < COMMIT_BYTES_MAX and count < COMMIT_ENVELOPES_MAX:
             try:
                 waiting = self._queue.get_nowait()
             except queue.Empty:
@@ -103,14 +108,15 @@ class GroupCommit:
                 return batch, True
             batch.append(waiting)
             size += waiting.job.size
+            count += len(waiting.job.envelopes)
         return batch, False
 
     def _reopen(self) -> None:
         try:
             self._store.reopen()
-        except DriftlogError as error:
+        except Exception as error:  # noqa: BLE001 - an exception that ended this thread would leave uploads waiting for ever
             # The next commit fails too, and says so to whoever uploads; each failure is another try.
-            _LOG.error("cannot reopen the database: %s", error)
+            _LOG.error("cannot reopen the database: %s: %s", type(error).__name__, error)
 
     def _tell(self, method: Callable[..., None], batch: list[_Waiting], result: object) -> None:
         # A loop that is closed has nobody left to tell; what was committed is safe all the same.
@@ -141,4 +147,4 @@ class GroupCommit:
 
 
 def _is_new(outcome: Outcome) -> bool:
-    return isinstance(outcome, Accepted) and outcome.position is not None
+    return isinstance(outcome, Accepted) and outcome.is_new

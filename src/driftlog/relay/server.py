@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -20,13 +21,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, ParamSpec, TypeVar
 
-from websockets.asyncio.server import Server
-
+from driftlog._core.genesis import Genesis
 from driftlog._core.ids import BIRTHDAY_BYTES, Birthday, SpaceId, short
 from driftlog._core.version_vector import VersionVector
 from driftlog._protocol import relay_session as rs
-from driftlog._transport import websocket
-from driftlog._transport.base import Connection
+from driftlog._transport.listening import (
+    CONNECTIONS_MAX,
+    CONNECTIONS_PER_ADDRESS_MAX,
+    Doors,
+    Listener,
+    RelayConnection,
+)
+from driftlog.relay.checking import Checks
 from driftlog.relay.connection import Conversation
 from driftlog.relay.group_commit import GroupCommit
 from driftlog.relay.hub import Hub
@@ -54,6 +60,10 @@ class RelayConfig:
     tls: ssl.SSLContext | None = None
     """None serves `ws://`: put a proxy that speaks TLS in front of it."""
     space_bytes_max: int = SPACE_BYTES_MAX
+    connections_max: int = CONNECTIONS_MAX
+    """More are refused with HTTP 503."""
+    connections_per_address_max: int = CONNECTIONS_PER_ADDRESS_MAX
+    """More are refused with HTTP 429. This machine's own are not counted by address: a proxy in front has only that one."""
 
 
 class Relay:
@@ -68,12 +78,12 @@ class Relay:
         self._reading = Reading(path)
         self.birthday: Birthday = self._reading.birthday
         self._reader = ThreadPoolExecutor(1, "driftlog-relay-reader")
-        self._server: Server | None = None
+        self._checks = Checks()
+        self._listener = Listener(Doors(config.connections_max, config.connections_per_address_max))
 
     @property
     def url(self) -> str:
         """Where devices connect."""
-        assert self._server is not None, "start() comes first"
         scheme = "ws" if self.config.tls is None else "wss"
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
         return f"{scheme}://{host}:{self.port}"
@@ -81,9 +91,7 @@ class Relay:
     @property
     def port(self) -> int:
         """The port that it listens on."""
-        assert self._server is not None, "start() comes first"
-        port: int = next(iter(self._server.sockets)).getsockname()[1]
-        return port
+        return self._listener.port
 
     @property
     def connection_count(self) -> int:
@@ -95,9 +103,7 @@ class Relay:
         self._commits = GroupCommit(self._writing, self._grown)
         config = self.config
         try:
-            self._server = await websocket.serve(
-                self._converse, config.host, config.port, health=self._healthz, tls=config.tls
-            )
+            await self._listener.listen(self._converse, config.host, config.port, health=self._healthz, tls=config.tls)
         except OSError:
             await self._release()
             raise
@@ -105,15 +111,14 @@ class Relay:
 
     async def stop(self) -> None:
         """Say goodbye to everybody, commit what has arrived, and let go of port and file."""
-        assert self._server is not None, "start() comes first"
-        self._server.close(close_connections=False)
+        self._listener.refuse_new()
         for conversation in self._conversations:
             conversation.shut_down()
         if self._conversations:
             _, late = await asyncio.wait(self._conversations.values(), timeout=GOODBYE_SECONDS_MAX)
             for task in late:
                 task.cancel()
-        await self._server.wait_closed()
+        await self._listener.stop()
         await self._release()
         _LOG.info("relay %s has stopped", short(self.birthday))
 
@@ -130,15 +135,22 @@ class Relay:
         """Read a page."""
         return await self._read(self._reading.page, space, page)
 
-    async def store(self, job: Job) -> tuple[rs.Outcome, ...]:
-        """Judge and store; returns when durable."""
-        outcomes = await self._commits.store(job)
-        for outcome in outcomes:
-            if isinstance(outcome, rs.Rejected):
-                _LOG.warning("space %s: refused (%s): %s", short(job.space), outcome.code.name, outcome.text)
+    async def store(self, genesis: Genesis, envelopes: tuple[bytes, ...]) -> tuple[rs.Outcome, ...]:
+        """Check, judge and store; returns when durable."""
+        checked = await self._checks.check(genesis.space, envelopes)
+        outcomes: tuple[rs.Outcome, ...]
+        if isinstance(checked, rs.Rejected):
+            outcomes = (checked,)
+        else:
+            outcomes = await self._commits.store(Job(genesis.space, genesis.encode(), checked))
+        # The texts name devices and come from strangers' bytes: they are for the device that uploaded.
+        refused = Counter(outcome.code.name for outcome in outcomes if isinstance(outcome, rs.Rejected))
+        if refused:
+            counts = ", ".join(f"{code} {count}" for code, count in sorted(refused.items()))
+            _LOG.warning("space %s: refused of %d envelopes: %s", short(genesis.space), len(envelopes), counts)
         return outcomes
 
-    async def _converse(self, connection: Connection) -> None:
+    async def _converse(self, connection: RelayConnection) -> None:
         conversation = Conversation(connection, self)
         task = asyncio.current_task()
         assert task is not None
@@ -156,6 +168,7 @@ class Relay:
 
     async def _release(self) -> None:
         # The writer closes last: the last connection that can write moves the WAL into the file.
+        self._checks.stop()
         self._reader.shutdown()
         self._reading.close()
         await self._commits.stop()

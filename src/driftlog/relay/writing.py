@@ -1,18 +1,16 @@
 """What the relay writes: many connections' uploads in one transaction, each envelope judged, then all made durable.
 
-An envelope is stored if its device signed it, it belongs to the session's space, and it continues its device's chain.
-One that is there already is accepted again. A second, different one for the same place is refused, and kept as proof.
+What comes here was judged by itself (`checking`). It is stored if it continues its device's chain. One that is there
+already is accepted again. A second, different one for the same place is refused, and kept as proof.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from driftlog._core.envelope import Envelope, parse_envelope
+from driftlog._core.envelope import Envelope
 from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash, Position, SpaceId
 from driftlog._core.version_vector import Head
-from driftlog._core.wire import Malformed
-from driftlog._crypto.verify import is_authentic
 from driftlog._protocol.limits import HEADS_PER_FRAME_MAX
 from driftlog._protocol.messages import Refusal
 from driftlog._protocol.relay_session import Accepted, Outcome, Rejected
@@ -32,7 +30,7 @@ _NEW_SPACE = "INSERT INTO space (id, genesis, position, bytes) VALUES (?, ?, 0, 
 _DEVICE_COUNT = "SELECT count(*) FROM device WHERE space = ?"
 _DEVICE = "SELECT device, batch_seq, hash FROM device WHERE space = ? AND key = ?"
 _NEW_DEVICE = "INSERT INTO device (space, key, batch_seq, hash) VALUES (?, ?, 0, x'') RETURNING device"
-_HASH_AT = "SELECT hash FROM envelope WHERE device = ? AND batch_seq = ?"
+_PLACE = "SELECT id, hash FROM envelope WHERE device = ? AND batch_seq = ?"
 _INSERT = "INSERT INTO envelope (id, device, batch_seq, hash, raw) VALUES (?, ?, ?, ?, ?)"
 _SAVE_SPACE = "UPDATE space SET position = ?, bytes = ? WHERE space = ?"
 _SAVE_DEVICE = "UPDATE device SET batch_seq = ?, hash = ? WHERE device = ?"
@@ -44,16 +42,16 @@ INSERT OR IGNORE INTO fork (hash, device, batch_seq, raw) SELECT ?1, ?2, ?3, ?4
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One connection's upload."""
+    """One connection's upload, checked: its envelopes are the space's, and their devices signed them."""
 
     space: SpaceId
     genesis: bytes
-    envelopes: tuple[bytes, ...]
+    envelopes: tuple[Envelope, ...]
 
     @property
     def size(self) -> int:
         """The bytes it holds in memory."""
-        return sum(map(len, self.envelopes))
+        return sum(len(envelope.raw) for envelope in self.envelopes)
 
 
 @dataclass(slots=True)
@@ -99,33 +97,29 @@ class Writing:
     def commit(self, jobs: Sequence[Job]) -> list[tuple[Outcome, ...]]:
         """Judge and store, in order, in one transaction. When this returns, what it accepts is durable.
 
-        When it raises, nothing of all jobs is stored. Costs about 70 µs an envelope for the signature, and one sync.
+        When it raises, nothing of all jobs is stored. Costs about 20 µs an envelope, and one sync.
         """
-        # Signatures first: they are the long part, and need no lock.
-        parsed = [tuple(_inspect(job.space, raw) for raw in job.envelopes) for job in jobs]
         with storage_errors(self._path), write_transaction(self._connection):
             spaces: dict[SpaceId, _Space] = {}
             outcomes = []
-            for job, envelopes in zip(jobs, parsed, strict=True):
+            for job in jobs:
                 space = spaces.get(job.space)
                 if space is None:
                     space = spaces[job.space] = self._space(job.space)
-                outcomes.append(tuple(self._store(job, space, envelope) for envelope in envelopes))
+                outcomes.append(tuple(self._store(job, space, envelope) for envelope in job.envelopes))
             for space in spaces.values():
                 self._save(space)
         return outcomes
 
-    def _store(self, job: Job, space: _Space, envelope: Envelope | Rejected) -> Outcome:
-        if isinstance(envelope, Rejected):
-            return envelope
+    def _store(self, job: Job, space: _Space, envelope: Envelope) -> Outcome:
         header = envelope.header
         chain = self._chain(space, header.device)
         head = chain.head
         if header.batch_seq <= head.batch_seq:
             assert chain.device is not None
-            stored = self._connection.execute(_HASH_AT, (chain.device, header.batch_seq)).get
+            row_id, stored = next(raw_rows(self._connection, _PLACE, (chain.device, header.batch_seq)))
             if stored == envelope.hash:
-                return Accepted(None)
+                return Accepted(Position(row_id & ((1 << POSITION_BITS) - 1)), is_new=False)
             return self._refuse_fork(chain.device, envelope)
         if header.batch_seq > head.batch_seq + 1:
             return Rejected(Refusal.GAP, f"{envelope}: the relay holds this device's up to {head.batch_seq}")
@@ -159,7 +153,7 @@ class Writing:
         self._connection.execute(_INSERT, row)
         chain.head = Head(header.batch_seq, envelope.hash)
         chain.is_changed = space.is_changed = True
-        return Accepted(Position(space.position))
+        return Accepted(Position(space.position), is_new=True)
 
     def _refuse_fork(self, device: int, envelope: Envelope) -> Rejected:
         seq = envelope.header.batch_seq
@@ -190,16 +184,3 @@ class Writing:
         for chain in space.chains.values():
             if chain.is_changed:
                 self._connection.execute(_SAVE_DEVICE, (*chain.head, chain.device))
-
-
-def _inspect(space: SpaceId, raw: bytes) -> Envelope | Rejected:
-    """Judge an envelope by itself."""
-    try:
-        envelope = parse_envelope(raw)
-    except Malformed as error:
-        return Rejected(Refusal.MALFORMED, str(error))
-    if envelope.header.space != space:
-        return Rejected(Refusal.OTHER_SPACE, f"{envelope} belongs to another space")
-    if not is_authentic(envelope):
-        return Rejected(Refusal.BAD_SIGNATURE, f"{envelope} does not bear that device's signature")
-    return envelope

@@ -12,6 +12,12 @@ class Listeners:
     def __init__(self) -> None:
         self._lock = Lock()
         self._callbacks: tuple[Callback, ...] = ()
+        self._count = 0
+
+    @property
+    def count(self) -> int:
+        """How often something has changed."""
+        return self._count
 
     def add(self, callback: Callback) -> Callable[[], None]:
         """Add a callback, and give the function that removes it."""
@@ -25,6 +31,8 @@ class Listeners:
             self._callbacks = tuple(known for known in self._callbacks if known is not callback)
 
     def tell(self) -> None:
-        """Call all of them."""
+        """Count the change, then call all of them."""
+        with self._lock:
+            self._count += 1
         for callback in self._callbacks:
             callback()

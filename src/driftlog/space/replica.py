@@ -21,6 +21,7 @@ class SpaceReplica:
     def __init__(self, engine: Engine, report: Report) -> None:
         self._engine = engine
         self._report = report
+        self._version_seen = self._version()
 
     def report(self, url: str, state: SyncState) -> None:
         """Show people how it stands."""
@@ -33,7 +34,9 @@ class SpaceReplica:
             return Greeting(
                 genesis=self._engine.exchange.genesis(store),
                 device=self._engine.keys.device_key,
-                birthday=mark.birthday if mark is not None else None,
+                # A relay of which nothing was read is no better known than a new one: it must not begin at its first
+                # envelope, but ask what is held here.
+                birthday=mark.birthday if mark is not None and mark.cursor else None,
                 cursor=Position(mark.cursor if mark is not None else 0),
                 vector=store.chains.version_vector(),
             )
@@ -42,8 +45,8 @@ class SpaceReplica:
         """Sign a relay's challenge."""
         return self._engine.exchange.sign(message)
 
-    def apply(self, url: str, birthday: Birthday, envelopes: Sequence[bytes], cursor: Position) -> None:
-        """Take in what a relay sent, and with it the cursor, in one transaction.
+    def apply(self, url: str, birthday: Birthday, envelopes: Sequence[bytes], cursor: Position) -> int:
+        """Take in what a relay sent, and with it the cursor, in one transaction; gives how many envelopes were new.
 
         What is refused is counted against the relay, with the reason, and passed over: any member can put it there.
         """
@@ -62,7 +65,7 @@ class SpaceReplica:
                 ),
             )
 
-        self._engine.take_in(opened, mark)
+        return self._engine.take_in(opened, mark).envelopes
 
     def known_heads(self, relay: VersionVector) -> VersionVector:
         """Give this device's heads in the relay's coordinates."""
@@ -84,17 +87,50 @@ class SpaceReplica:
                 batch.append(Outbound(device, head, raw))
         return batch
 
-    def confirm(self, url: str, birthday: Birthday, head: Head) -> None:
-        """Note that the relay holds this device's chain up to `head` durably."""
-        with self._engine.writing() as store:
+    def confirm(self, url: str, birthday: Birthday, head: Head | None, *, is_all: bool) -> None:
+        """Note that the relay holds this device's chain up to `head` durably, and if `is_all`, that it holds no more.
+
+        A head of another branch, or one not held here yet, says nothing of what was made here.
+        """
+
+        def marked(store: Store) -> RelayMark:
             mark = _mark(store, url, birthday)
-            is_own = store.chains.holds(self._engine.keys.device_key, head)
-            if is_own and mark.confirmed_seq < head.batch_seq:
-                store.meta.set_relay(url, mark._replace(confirmed_seq=head.batch_seq))
+            return mark._replace(confirmed_seq=self._confirmed_seq(store, mark.confirmed_seq, head, is_all=is_all))
+
+        with self._engine.reading() as store:
+            if marked(store) == store.meta.relay(url):
+                return
+        with self._engine.writing() as store:
+            store.meta.set_relay(url, marked(store))
+
+    def _confirmed_seq(self, store: Store, before: int, head: Head | None, *, is_all: bool) -> int:
+        if head is None:
+            return 0 if is_all else before
+        tip = store.meta.own_branch().head
+        if tip is None or not store.chains.leads_to(self._engine.keys.device_key, head, tip):
+            return before
+        return head.batch_seq if is_all else max(before, head.batch_seq)
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Tell `callback`, from any thread, when there may be something new to send. Gives what ends that."""
         return self._engine.changed.add(callback)
+
+    def change_count(self) -> int:
+        """Give how often this space has changed since it was opened."""
+        return self._engine.changed.count
+
+    def look_around(self) -> None:
+        """Say that the space has changed if another connection, perhaps of another process, has written to its file."""
+        version = self._version()
+        if version != self._version_seen:
+            self._version_seen = version
+            self._engine.changed.tell()
+
+    def _version(self) -> int:
+        with self._engine.reading() as store:
+            # The pragma, not apsw's data_version(): only it looks at the file.
+            version: int = store.connection.execute("PRAGMA data_version").get
+            return version
 
 
 def _mark(store: Store, url: str, birthday: Birthday) -> RelayMark:

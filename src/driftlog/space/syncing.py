@@ -5,11 +5,13 @@ in comes from its session, by way of the driver.
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Sequence
-from threading import Condition, Thread
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from threading import Condition, Lock, Thread
 from urllib.parse import urlsplit
 
 from driftlog._driver.driver import run
@@ -40,6 +42,12 @@ class Board:
             self._changes += 1
             self._condition.notify_all()
 
+    def forget(self, urls: Sequence[str]) -> None:
+        """Drop what an earlier conversation left, so that it is not taken for a new one's."""
+        with self._condition:
+            for url in urls:
+                self._state_by_url.pop(url, None)
+
     def read(self) -> tuple[int, dict[str, SyncState]]:
         """Give the number of changes so far, and all states."""
         with self._condition:
@@ -51,21 +59,46 @@ class Board:
             return self._condition.wait_for(lambda: self._changes > changes, timeout)
 
 
+class Register:
+    """Which relays a space converses with: each is in one conversation at a time, in whatever thread or loop."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._urls: set[str] = set()
+
+    def claim(self, urls: Sequence[str]) -> None:
+        """Enter all of them, or raise."""
+        with self._lock:
+            for url in urls:
+                if url in self._urls:
+                    raise DriftlogError(
+                        f"this space syncs with {url} already; stop that one first, or use what it returned"
+                    )
+            self._urls.update(urls)
+
+    def release(self, urls: Sequence[str]) -> None:
+        """Strike them out."""
+        with self._lock:
+            self._urls.difference_update(urls)
+
+
 class Sync:
     """A sync that goes on in the background: given by `space.sync(...)`, ended by `stop()` or with the space."""
 
-    def __init__(self, engine: Engine, board: Board, urls: Sequence[str]) -> None:
+    def __init__(self, engine: Engine, board: Board, urls: Sequence[str], release: Callable[[], None]) -> None:
         self._engine = engine
         self._board = board
         self._urls = tuple(urls)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._is_ready = Condition()
+        self._replica = SpaceReplica(engine, board.post)
+        self._release = release
+        self._started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         # A daemon: an app that ends without closing its space loses nothing, and must not hang.
         self._thread = Thread(target=self._run, name="driftlog-sync", daemon=True)
-        self._thread.start()
-        with self._is_ready:
-            self._is_ready.wait_for(lambda: self._stop is not None)
+        try:
+            self._thread.start()
+            self._loop, self._stop = self._started.result()
+        except (OSError, RuntimeError) as error:
+            raise DriftlogError(f"the sync could not be started: {error}; nothing was changed, try again") from error
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -85,9 +118,11 @@ class Sync:
     def wait(self, timeout: float | None = None) -> bool:
         """Block until each relay holds all this device has, durably, and this device has all each relay holds.
 
-        `timeout` is in seconds. Gives False if it ran out, or the sync was stopped. Being offline is waited out; a relay
-        that refuses this device or its envelopes raises `RelayRefused`.
+        It speaks of what was there when it was called. `timeout` is in seconds. Gives False if it ran out, or the sync has
+        ended. Being offline is waited out; a relay that refuses this device or its envelopes raises `RelayRefused`.
         """
+        self._replica.look_around()
+        local_changes = self._replica.change_count()
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             changes, states = self._board.read()
@@ -95,7 +130,11 @@ class Sync:
             for state in ours:
                 if state.phase is Phase.REFUSED:
                     raise RelayRefused(f"{state.detail}; what was made here is kept, and can go to another relay")
-            is_synced = len(ours) == len(self._urls) and all(state.phase is Phase.SYNCED for state in ours)
+                if state.phase is Phase.STOPPED:
+                    return False
+            is_synced = len(ours) == len(self._urls) and all(
+                state.phase is Phase.SYNCED and state.local_changes >= local_changes for state in ours
+            )
             if is_synced and not any(self._has_unconfirmed(url) for url in self._urls):
                 return True
             if not self.is_running:
@@ -105,7 +144,8 @@ class Sync:
 
     def stop(self) -> None:
         """End it, and return when nothing of it is left. May be called twice."""
-        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+        # The thread may end between the question and the call: then its loop is closed, and there is nothing to stop.
+        with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
@@ -118,14 +158,20 @@ class Sync:
             return store.has_unsealed() or (head is not None and head.batch_seq > confirmed)
 
     def _run(self) -> None:
-        asyncio.run(self._main())
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:
+            # Whoever started this is told; after the start there is nobody but the thread's own last words.
+            if self._started.done():
+                raise
+            self._started.set_exception(error)
+        finally:
+            self._release()
 
     async def _main(self) -> None:
-        with self._is_ready:
-            self._loop = asyncio.get_running_loop()
-            self._stop = asyncio.Event()
-            self._is_ready.notify_all()
-        await converse(self._engine, self._board, self._urls, self._stop)
+        stop = asyncio.Event()
+        self._started.set_result((asyncio.get_running_loop(), stop))
+        await converse(self._replica, self._board, self._urls, stop)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{url}: {state.phase.value}" for url, state in self.states().items())
@@ -138,25 +184,32 @@ class Syncing:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._board = Board()
+        self._register = Register()
         self._syncs: list[Sync] = []
 
     def start(self, urls: Sequence[str]) -> Sync:
         """Start one in the background."""
         check_urls(urls)
         self._syncs = [sync for sync in self._syncs if sync.is_running]
-        for sync in self._syncs:
-            for url in set(urls) & set(sync.urls):
-                raise DriftlogError(
-                    f"this space syncs with {url} already; stop that one first, or use what it returned"
-                )
-        sync = Sync(self._engine, self._board, urls)
+        self._register.claim(urls)
+        self._board.forget(urls)
+        try:
+            sync = Sync(self._engine, self._board, urls, lambda: self._register.release(urls))
+        except BaseException:
+            self._register.release(urls)
+            raise
         self._syncs.append(sync)
         return sync
 
     async def run(self, urls: Sequence[str]) -> None:
         """Sync in the running loop, until cancelled."""
         check_urls(urls)
-        await converse(self._engine, self._board, urls, asyncio.Event())
+        self._register.claim(urls)
+        self._board.forget(urls)
+        try:
+            await converse(SpaceReplica(self._engine, self._board.post), self._board, urls, asyncio.Event())
+        finally:
+            self._register.release(urls)
 
     def states(self) -> dict[str, SyncState]:
         """Give the latest state of every conversation."""
@@ -169,18 +222,32 @@ class Syncing:
             sync.stop()
 
 
-async def converse(engine: Engine, board: Board, urls: Sequence[str], stop: asyncio.Event) -> None:
+async def converse(replica: SpaceReplica, board: Board, urls: Sequence[str], stop: asyncio.Event) -> None:
     """Run a driver for each relay until `stop` is set."""
-    replica = SpaceReplica(engine, board.post)
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for url in urls:
-                tasks.create_task(run(replica, url, connect, stop=stop, seed=secrets.randbits(64)))
-    finally:
+    async with asyncio.TaskGroup() as tasks:
         for url in urls:
-            _, states = board.read()
-            if url in states and states[url].phase not in OVER:
-                board.post(url, SyncState(Phase.STOPPED, "the sync has ended"))
+            tasks.create_task(_converse_with(replica, board, url, stop))
+
+
+async def _converse_with(replica: SpaceReplica, board: Board, url: str, stop: asyncio.Event) -> None:
+    """Run one relay's driver. What it fails of is logged and shown, and leaves the others alone."""
+    ended = "the sync has ended"
+    try:
+        await run(replica, url, connect, stop=stop, seed=secrets.randbits(64))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the others
+        _log.exception("the sync with %s has ended", url)
+        cause = _first_cause(error)
+        ended = f"the sync has ended: {type(cause).__name__}: {cause}"
+    finally:
+        _, states = board.read()
+        if url not in states or states[url].phase not in OVER:
+            board.post(url, SyncState(Phase.STOPPED, ended))
+
+
+def _first_cause(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def check_urls(urls: Sequence[str]) -> None:

@@ -1,0 +1,77 @@
+"""Finds the app that a command line names, `module:attribute` or `file.py:attribute`, by importing where it is declared."""
+
+import importlib
+import importlib.util
+import sys
+from operator import attrgetter
+from pathlib import Path
+from types import ModuleType
+
+from driftlog.cli.arguments import UsageError
+from driftlog.errors import InvalidApp
+from driftlog.space.app import App
+
+
+def load_app(name: str) -> App:
+    """Import the app. Raises `UsageError` if there is none by that name, `InvalidApp` if the import itself fails."""
+    # From the right: a Windows path may begin with a drive and a colon.
+    where, colon, attribute = name.rpartition(":")
+    if not colon or not where or not attribute:
+        raise UsageError(f"{name!r} names no app; give module:attribute, or file.py:attribute, such as todos.py:app")
+    module = _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
+    try:
+        app = attrgetter(attribute)(module)
+    except AttributeError:
+        raise UsageError(f"{where} has no {attribute!r}; {_apps_in(module)}") from None
+    if not isinstance(app, App):
+        raise UsageError(f"{name} is of type {type(app).__name__}, not App; {_apps_in(module)}")
+    return app
+
+
+def _import_module(name: str) -> ModuleType:
+    # As `python -m` would find it: the directory one works in comes first.
+    _put_first(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # Its own parents and itself are the user's to name; anything else is missing inside.
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            raise UsageError(
+                f"there is no module {error.name!r} here or on Python's path; check the name, or give file.py:attribute"
+            ) from None
+        raise _failed(name, error) from error
+    except Exception as error:
+        raise _failed(name, error) from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}; check the path of the file that declares the app")
+    # As `python file.py` would: its neighbours can be imported.
+    _put_first(path.resolve().parent)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None, "the name ends in .py"
+    assert spec.loader is not None, "a file has a loader"
+    module = importlib.util.module_from_spec(spec)
+    # Known before it runs, as any module: dataclasses and pickling look their module up by name.
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[path.stem]
+        raise _failed(str(path), error) from error
+    return module
+
+
+def _put_first(directory: Path) -> None:
+    if str(directory) not in sys.path:
+        sys.path.insert(0, str(directory))
+
+
+def _failed(name: str, error: Exception) -> InvalidApp:
+    return InvalidApp(f"importing {name} failed: {type(error).__name__}: {error}; run it with python to see where")
+
+
+def _apps_in(module: ModuleType) -> str:
+    apps = sorted(name for name, value in vars(module).items() if isinstance(value, App))
+    return f"it declares {', '.join(apps)}" if apps else "it declares no App at its top level"

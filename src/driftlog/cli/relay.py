@@ -1,0 +1,86 @@
+"""`driftlog relay`: runs the blind relay in the foreground until Ctrl-C."""
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from driftlog.cli.arguments import Subparsers, add_command
+from driftlog.errors import StorageError
+from driftlog.relay.server import DEFAULT_PORT, Relay, RelayConfig, serve_forever
+
+_LOG: Final = logging.getLogger("driftlog.relay")
+
+
+def add(commands: Subparsers) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "relay",
+        run,
+        "Run a relay in the foreground. It serves any number of apps and spaces, needs no accounts, and cannot read what "
+        "it keeps. Ctrl-C ends it; what it has acknowledged is on disk. For use beyond this machine, put a proxy that "
+        "speaks TLS in front of it.",
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1: this machine only)"
+    )
+    parser.add_argument(
+        "--port", type=_port, default=DEFAULT_PORT, help=f"port (default {DEFAULT_PORT}; 0: any free one)"
+    )
+    parser.add_argument(
+        "--db", type=Path, default=Path("relay.db"), help="its database (default relay.db; made if missing)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until interrupted."""
+    config = RelayConfig(options.db, options.host, options.port)
+    try:
+        with _logging(is_json=options.json):
+            asyncio.run(serve_forever(config, _say_where))
+    except OSError as error:
+        raise StorageError(
+            f"cannot listen on {config.host}, port {config.port}: {error.strerror or error}; give another --host or --port"
+        ) from error
+    return 0
+
+
+def _say_where(relay: Relay) -> None:
+    _LOG.info('devices connect with space.sync("%s"); Ctrl-C ends it', relay.url)
+
+
+@contextmanager
+def _logging(*, is_json: bool) -> Iterator[None]:
+    """Let what the relay logs be read, on standard error; as JSON, on standard output."""
+    handler = logging.StreamHandler(sys.stdout if is_json else sys.stderr)
+    handler.setFormatter(JsonFormatter() if is_json else logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+    level = _LOG.level
+    _LOG.addHandler(handler)
+    _LOG.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _LOG.removeHandler(handler)
+        _LOG.setLevel(level)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line."""
+        return json.dumps(
+            {"at": round(record.created, 3), "level": record.levelname.lower(), "text": record.getMessage()}
+        )
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 0 to 65535")
+    return int(text)

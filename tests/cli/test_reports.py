@@ -1,0 +1,130 @@
+"""What `status`, `log` and `rebuild` print, for people and for programs."""
+
+import sys
+from pathlib import Path
+
+import apsw
+import pytest
+
+from driftlog import App
+from tests.cli.conftest import CommandLine, add
+
+
+def test_status_says_where_the_device_stands(driftlog: CommandLine, spec: str, space_file: Path, app: App) -> None:
+    outcome = driftlog("status", spec, space_file)
+
+    assert outcome.code == 0
+    assert "a space of org.example.todos" in outcome.out
+    assert "2 events" in outcome.out
+    assert "2 pending" in outcome.out
+    assert "this one" in outcome.out
+    assert "no relay yet" in outcome.out
+    with app.open(space_file) as space:
+        assert space.device[:4].hex() in outcome.out
+
+
+def test_status_for_programs(driftlog: CommandLine, spec: str, space_file: Path, app: App) -> None:
+    report = driftlog("status", spec, space_file, "--json").json
+
+    with app.open(space_file) as space:
+        assert report["device"] == space.device.hex()
+        assert report["space"] == space.space_id.hex()
+    assert (report["events"], report["pending"], report["rejected"]) == (2, 2, 0)
+    assert [device["is_self"] for device in report["devices"]] == [True]
+    assert report["relays"] == []
+
+
+def test_the_log_is_read_page_by_page_with_the_stamps_it_prints(
+    driftlog: CommandLine, spec: str, space_file: Path
+) -> None:
+    first = driftlog("log", spec, space_file, "--limit", 1)
+    assert "todo.added(id='1', text='text of 1')" in first.out
+    stamp = first.err.removeprefix("there is more: --after ").strip()
+
+    second = driftlog("log", spec, space_file, "--limit", 1, "--after", stamp)
+    assert "todo.added(id='2', text='text of 2')" in second.out
+    assert second.err == ""
+
+    third = driftlog("log", spec, space_file, "--after", second.out.split()[0])
+    assert (third.code, third.out) == (0, "")
+
+
+def test_a_stamp_may_leave_out_the_device_or_be_the_whole_integer(
+    driftlog: CommandLine, spec: str, space_file: Path
+) -> None:
+    [first, second] = driftlog("log", spec, space_file, "--json").json["entries"]
+
+    short = first["timestamp"]["text"].partition("@")[0]
+    for after in (short, first["timestamp"]["hlc"]):
+        assert driftlog("log", spec, space_file, "--json", "--after", after).json["entries"] == [second]
+
+
+def test_the_log_for_programs(driftlog: CommandLine, spec: str, space_file: Path) -> None:
+    page = driftlog("log", spec, space_file, "--json", "--limit", 1).json
+
+    [entry] = page["entries"]
+    assert entry["event"] == {"id": "1", "text": "text of 1"}
+    assert (entry["name"], entry["version"], entry["state"], entry["reason"]) == ("todo.added", 1, "applied", None)
+    assert page["next"] == entry["timestamp"]["text"]
+    assert driftlog("log", spec, space_file, "--json", "--after", page["next"]).json["next"] is None
+
+
+def test_the_log_says_what_was_rejected_and_obeys_no_escape_codes_in_it(
+    driftlog: CommandLine, spec: str, app: App, tmp_path: Path
+) -> None:
+    event_type = sys.modules["todos"].TodoAdded
+    with app.open(tmp_path / "a.db") as a, app.join(tmp_path / "b.db", a.invite()) as b:
+        a.append(event_type(id="1", text="mine"))
+        b.append(event_type(id="1", text="\x1b[2Jyours"))
+        a.receive(list(b.envelopes_for(a.version_vector())))
+
+    outcome = driftlog("log", spec, tmp_path / "a.db")
+
+    assert "rejected: 1 is taken by \\x1b[31mred" in outcome.out
+    assert "\\x1b[2Jyours" in outcome.out
+    assert "\x1b" not in outcome.out
+
+
+def test_rebuild_replays_the_log_and_says_that_nothing_was_wrong(
+    driftlog: CommandLine, spec: str, space_file: Path, app: App
+) -> None:
+    with app.open(space_file) as space:
+        digest = space.digest().hex()
+
+    for_a_person = driftlog("rebuild", spec, space_file)
+    for_a_program = driftlog("rebuild", spec, space_file, "--json").json
+
+    assert for_a_person.code == 0
+    assert "2 events replayed" in for_a_person.out
+    assert "as they were" in for_a_person.out
+    assert (for_a_program["replayed"], for_a_program["digest"]) == (2, digest)
+    assert for_a_program["was_different"] is False
+
+
+def test_rebuild_says_that_the_tables_were_wrong_and_mends_them(
+    driftlog: CommandLine, spec: str, space_file: Path, app: App
+) -> None:
+    connection = apsw.Connection(str(space_file))
+    connection.execute("UPDATE todo SET text = 'behind the engine''s back'")
+    connection.close()
+
+    outcome = driftlog("rebuild", spec, space_file)
+
+    assert outcome.code == 0
+    assert "are mended" in outcome.out
+    with app.open(space_file) as space:
+        assert [row.text for row in space.query("SELECT text FROM todo ORDER BY id")] == ["text of 1", "text of 2"]
+
+
+def test_rebuild_tells_a_terminal_how_far_it_is(
+    driftlog: CommandLine, spec: str, space_file: Path, monkeypatch: pytest.MonkeyPatch, app: App
+) -> None:
+    add(app, space_file, *(str(number) for number in range(3, 1_003)))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+
+    outcome = driftlog("rebuild", spec, space_file)
+
+    assert outcome.code == 0
+    assert "1,002 events replayed" in outcome.out
+    assert "replaying" in outcome.err

@@ -25,7 +25,9 @@ PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 def main() -> int:
     """Run the task that the command line names."""
     if sys.version_info < (3, 11):
-        sys.exit(f"Driftlog needs Python 3.11 or newer, this is {sys.version.split()[0]}; run tasks.py with a newer one")
+        sys.exit(
+            f"Driftlog needs Python 3.11 or newer, this is {sys.version.split()[0]}; run tasks.py with a newer one"
+        )
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=sorted(TASKS), help="what to run")
     parser.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to what is run")

@@ -10,6 +10,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
@@ -25,10 +26,10 @@ class Disk(Protocol):
 
     path: Path
 
-    def fill(self, space: Space | None) -> None:
+    def fill(self, space: Space | None, /) -> None:
         """Leave no room, for a space that is open there or for anybody."""
 
-    def free(self, space: Space | None) -> None:
+    def free(self, space: Space | None, /) -> None:
         """Make room again."""
 
 
@@ -39,17 +40,14 @@ class SmallDisk:
         self.path = path
         self._ballast = path / "ballast"
 
-    def fill(self, space: Space | None) -> None:
+    def fill(self, _: Space | None = None, /) -> None:
         """Write until nothing more fits; single bytes at the end, for SQLite needs less than a page in places."""
         with self._ballast.open("ab", buffering=0) as file:
             for size in (4096, 1):
-                try:
-                    while True:
-                        file.write(bytes(size))
-                except OSError as error:
-                    assert error.errno == errno.ENOSPC
+                with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+                    fill_up(file, size)
 
-    def free(self, space: Space | None) -> None:
+    def free(self, _: Space | None = None, /) -> None:
         """Delete what `fill` wrote."""
         self._ballast.unlink()
 
@@ -60,11 +58,11 @@ class PageLimit:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def fill(self, space: Space | None) -> None:
+    def fill(self, space: Space | None, /) -> None:
         """Allow as many pages as there are."""
         self._limit(space, 1)
 
-    def free(self, space: Space | None) -> None:
+    def free(self, space: Space | None, /) -> None:
         """Allow SQLite's usual number."""
         self._limit(space, 1 << 30)
 
@@ -75,6 +73,12 @@ class PageLimit:
         space._engine._connection.pragma("max_page_count", pages)
 
 
+def fill_up(file: FileIO, size: int) -> None:
+    """Write so many bytes at a time, without end."""
+    while True:
+        file.write(bytes(size))
+
+
 @contextmanager
 def small_disk(path: Path) -> Iterator[SmallDisk]:
     """Mount a file system of `DISK_BYTES` for the length of a `with` block, or skip the test."""
@@ -83,7 +87,7 @@ def small_disk(path: Path) -> Iterator[SmallDisk]:
     try:
         yield SmallDisk(path)
     finally:
-        subprocess.run(["umount", "--lazy", str(path)], check=True)
+        unmount(path)
 
 
 @contextmanager
@@ -98,7 +102,7 @@ def read_only(path: Path) -> Iterator[None]:
             mount("-o", "remount,bind,ro", str(path))
             yield
         finally:
-            subprocess.run(["umount", "--lazy", str(path)], check=True)
+            unmount(path)
         return
     modes = {file: file.stat().st_mode for file in (path, *path.iterdir())}
     for file, mode in modes.items():
@@ -113,8 +117,14 @@ def read_only(path: Path) -> Iterator[None]:
 def mount(*arguments: str) -> None:
     """Mount, or skip the test where that is not allowed."""
     try:
-        result = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+        # Wherever the system has it.
+        result = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)  # noqa: S607
     except FileNotFoundError:
         pytest.skip("there is no mount command to make such a disk with")
     if result.returncode:
-        pytest.skip(f"no right to mount such a disk: {result.stderr.strip()}")
+        pytest.skip(f"no right to mount such a disk: {result.stderr.splitlines()[0]}")
+
+
+def unmount(path: Path) -> None:
+    """Undo `mount`."""
+    subprocess.run(["umount", "--lazy", str(path)], check=True)  # noqa: S607 - as above

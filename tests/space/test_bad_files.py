@@ -1,5 +1,6 @@
 """Paths and links that are not what was asked for: a clear error, and every file is left as it was, byte for byte."""
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -117,7 +118,7 @@ def test_an_empty_file_is_as_good_as_none(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="cannot be opened: .*; check that its directory exists and is writable"):
+    with pytest.raises(StorageError, match=r"cannot be opened: .*; check that its directory exists and is writable"):
         APP.open(tmp_path / "nowhere" / "todos.db")
 
     assert list(tmp_path.iterdir()) == []
@@ -128,7 +129,10 @@ def test_a_file_of_a_newer_driftlog_is_refused_with_both_numbers(path: Path) -> 
     connection.pragma("user_version", 2)
     connection.close()
 
-    with left_as_it_was(path.parent), pytest.raises(NewerFormat, match=r"has format 2, .* reads up to 1; update Driftlog"):
+    with (
+        left_as_it_was(path.parent),
+        pytest.raises(NewerFormat, match=r"has format 2, .* reads up to 1; update Driftlog"),
+    ):
         APP.open(path)
 
 
@@ -212,6 +216,24 @@ def test_a_key_file_left_behind_by_a_deleted_space_is_kept_beside_the_new_one(pa
     assert key_of(path).read_bytes() != old_key
 
 
+def test_two_that_found_a_space_at_one_path_at_once_leave_one_that_opens(tmp_path: Path) -> None:
+    path = tmp_path / "todos.db"
+    has_begun = False
+
+    def another_founds_it_meanwhile(count: int) -> bytes:
+        nonlocal has_begun
+        if not has_begun:
+            has_begun = True
+            with APP.open(path) as other:
+                other.append(TodoAdded(id="1", text="milk"))
+        return os.urandom(count)
+
+    with APP.open(path, entropy=another_founds_it_meanwhile) as space:
+        assert space.query("SELECT id FROM todo") == [("1",)]
+
+    assert_whole(path)
+
+
 # --- invites ---------------------------------------------------------------------------------------------------------
 
 
@@ -234,7 +256,9 @@ def refuse_link(tmp_path: Path, link: str, error: type[DriftlogError], message: 
         app.join(tmp_path / "new.db", link)
 
 
-@pytest.mark.parametrize("link", ["", "milk", "https://example.org/join#AQ", "driftlog://invite#AQ", "DRIFTLOG://JOIN#AQ"])
+@pytest.mark.parametrize(
+    "link", ["", "milk", "https://example.org/join#AQ", "driftlog://invite#AQ", "DRIFTLOG://JOIN#AQ"]
+)
 def test_a_link_that_is_no_invite_is_told_from_one(tmp_path: Path, link: str) -> None:
     refuse_link(tmp_path, link, InvalidInvite, "is not an invite; one begins with 'driftlog://join#'")
 

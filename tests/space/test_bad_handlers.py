@@ -31,7 +31,10 @@ REFUSED_TABLES = {
     ),
     "the engine's name": ("CREATE TABLE driftlog_log (id TEXT PRIMARY KEY) STRICT", "names in driftlog_ are taken"),
     "a temporary table": ("CREATE TEMP TABLE t (id TEXT PRIMARY KEY) STRICT", "would be gone when the file is closed"),
-    "rows": ("INSERT INTO t VALUES (1)", "may hold only CREATE TABLE, INDEX, VIEW and TRIGGER; materializers do the rest"),
+    "rows": (
+        "INSERT INTO t VALUES (1)",
+        "may hold only CREATE TABLE, INDEX, VIEW and TRIGGER; materializers do the rest",
+    ),
     "a table twice": (f"{TABLES}; {TABLES}", "SQLite refuses .*already exists; correct it"),
     "no SQL at all": ("milk, bread", "tables holds `milk, bread`"),
 }

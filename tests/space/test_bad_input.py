@@ -5,6 +5,7 @@ What a materializer may not do is in `test_bad_handlers.py`, bad files and links
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -159,7 +160,9 @@ def test_what_is_no_event_cannot_be_appended(space: Space, thing: Any) -> None:
 
 
 def test_an_event_type_that_the_app_does_not_declare_is_refused_with_the_line_that_is_missing(space: Space) -> None:
-    with pytest.raises(InvalidEvent, match=r"NeverDeclared version 1 has no materializer in app 'org.example.bad'; .*on"):
+    with pytest.raises(
+        InvalidEvent, match=r"NeverDeclared version 1 has no materializer in app 'org.example.bad'; .*on"
+    ):
         space.append(Counted(count=1), NeverDeclared(what="x"))
 
     assert_untouched(space)
@@ -188,7 +191,7 @@ def test_two_classes_cannot_share_a_name_and_version() -> None:
 
     app = todo_app()
     with pytest.raises(InvalidApp, match="event 'TodoAdded' version 1 has the materializer"):
-        app.on(Other)(lambda tx, event: None)
+        app.on(Other)(lambda _tx, _event: None)
 
 
 @pytest.mark.parametrize("thing", [str, Event, "TodoAdded", None])
@@ -207,7 +210,9 @@ def test_append_inside_a_transaction_says_what_to_call_instead_and_the_transacti
     with todo_app().open(":memory:") as space:
         with space.transaction() as tx:
             tx.append(TodoAdded(id="1", text="milk"))
-            with pytest.raises(DriftlogError, match=r"inside `with space.transaction\(\) as tx`, append with tx.append"):
+            with pytest.raises(
+                DriftlogError, match=r"inside `with space.transaction\(\) as tx`, append with tx.append"
+            ):
                 space.append(TodoAdded(id="2", text="bread"))
             with pytest.raises(DriftlogError, match=r"inside `with space.transaction\(\) as tx`"), space.transaction():
                 pass
@@ -240,6 +245,36 @@ def test_a_closed_space_says_so_whatever_it_is_asked(space: Space) -> None:
     for name, use in use_closed(space):
         with pytest.raises(Closed, match=r"the space at :memory: was closed; open it again with app.open\(path\)"):
             pytest.fail(f"{name} gave {use()!r}")
+
+
+def test_a_log_that_is_being_read_when_the_space_is_closed_says_so() -> None:
+    with todo_app().open(":memory:") as space:
+        space.append(TodoAdded(id="1", text="milk"))
+        entries = space.log()
+
+    with pytest.raises(Closed, match="was closed"):
+        list(entries)
+
+
+def test_an_append_that_waited_while_the_space_was_closed_says_so() -> None:
+    space = todo_app().open(":memory:")
+    errors: list[BaseException] = []
+
+    def append() -> None:
+        try:
+            space.append(TodoAdded(id="1", text="milk"))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is looked at below
+            errors.append(error)
+
+    thread = Thread(target=append)
+    with space._engine.reading():
+        thread.start()
+        while not space._engine._appender._queue:
+            pass
+        space.close()
+    thread.join()
+
+    assert [type(error) for error in errors] == [Closed]
 
 
 def test_a_timestamp_is_read_by_people() -> None:

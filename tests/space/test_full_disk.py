@@ -3,7 +3,7 @@
 Above all it is never an event's fault: nothing is recorded as rejected because a disk was full.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,13 +44,17 @@ def added(number: int) -> TodoAdded:
 
 def append_until_full(space: Space, begin: int = 0) -> int:
     """Give the number of the event that found no room."""
-    for number in range(begin, begin + APPENDS_MAX):
-        try:
-            space.append(added(number))
-        except DiskFull as error:
-            assert "todos.db: the disk is full; nothing was recorded. Free some room and try again" in str(error)
-            return number
-    pytest.fail("the disk never became full")
+    numbers = iter(range(begin, begin + APPENDS_MAX))
+    with pytest.raises(
+        DiskFull, match=r"todos\.db: the disk is full; nothing was recorded. Free some room and try again"
+    ):
+        append_all(space.append, numbers)
+    return next(numbers) - 1
+
+
+def append_all(append: Callable[[TodoAdded], object], numbers: Iterable[int]) -> None:
+    for number in numbers:
+        append(added(number))
 
 
 def assert_sound(space: Space, ids: set[str]) -> None:
@@ -98,13 +102,35 @@ def test_a_transaction_that_finds_no_room_is_undone_as_a_whole(disk: Disk, space
     disk.fill(space)
 
     with pytest.raises(DiskFull), space.transaction() as tx:
-        for number in range(APPENDS_MAX):
-            tx.append(added(number))
+        append_all(tx.append, range(APPENDS_MAX))
 
     assert_sound(space, {"-1"})
     disk.free(space)
     space.append(added(0))
     assert_sound(space, {"-1", "0"})
+
+
+def test_in_the_midst_of_a_transaction_it_is_disk_full_too_and_catching_it_saves_no_part(tmp_path: Path) -> None:
+    # A small disk would be met at the end only: until then, what a transaction writes waits in memory.
+    disk = PageLimit(tmp_path)
+    with APP.open(tmp_path / "todos.db") as space:
+        space.append(added(-1))
+        with pytest.raises(DiskFull):
+            meet_a_full_disk_half_way(space, disk)
+
+        assert_sound(space, {"-1"})
+        space.append(added(0))
+        assert_sound(space, {"-1", "0"})
+
+
+def meet_a_full_disk_half_way(space: Space, disk: Disk) -> None:
+    with space.transaction() as tx:
+        tx.append(added(0))
+        disk.fill(space)
+        with pytest.raises(DiskFull, match=r"todos\.db: the disk is full"):
+            append_all(tx.append, range(1, APPENDS_MAX))
+        disk.free(space)
+        tx.append(added(APPENDS_MAX))
 
 
 def test_what_cannot_be_received_is_not_rejected_and_comes_in_once_there_is_room(disk: Disk, space: Space) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from driftlog import App, Event, Space, State, VersionVector, ViewTransaction, reject
 from driftlog._core.limits import HOLD_MS
+from driftlog.errors import AppChanged
 from driftlog.testing import exchange, fleet
 from tests.todo_app import TABLES, Clock, TodoAdded, TodoRenamed, todo_app
 from tests.vectors.formats import Author, Entry, write_batch, write_envelope
@@ -300,3 +301,19 @@ def test_an_app_that_was_put_back_to_its_old_version_keeps_what_the_new_one_wrot
         assert space.status().unknown == 1
     with upgraded().open(path) as space:
         assert space.digest() == digest
+
+
+def test_an_older_version_of_the_app_that_is_still_running_writes_nothing_into_the_newer_ones_tables(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "todos.db"
+    with upgraded().open(":memory:") as elsewhere, todo_app().join(path, elsewhere.invite()) as older:
+        elsewhere.append(TodoAdded(id="1", text="milk"), TodoMoved(id="1", to="the fridge"))
+        with upgraded().open(path) as newer:
+            with pytest.raises(AppChanged, match=r"another version of the app.*; restart this one with that version"):
+                older.receive(elsewhere.envelopes_for(EVERYTHING))
+            with pytest.raises(AppChanged):
+                older.append(TodoAdded(id="2", text="bread"))
+
+            newer.receive(elsewhere.envelopes_for(EVERYTHING))
+            assert newer.digest() == elsewhere.digest()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from driftlog import Space
-from driftlog.errors import ReadOnly, StorageError
+from driftlog.errors import DriftlogError, ReadOnly, StorageError
 from tests.space.disks import read_only
 from tests.todo_app import TodoAdded, todo_app
 
@@ -57,7 +57,7 @@ def as_nobody(check: Callable[[], None]) -> None:
             os.setuid(NOBODY)
             check()
             status = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - a child of a fork must not go on as if it were the parent
             import traceback
 
             traceback.print_exc()
@@ -77,7 +77,9 @@ def assert_readable(space: Space) -> None:
 
 
 def assert_refuses_to_write(space: Space) -> None:
-    message = r"todos.db is open for reading only, because the file or its directory cannot be written; check their perm"
+    message = (
+        r"todos.db is open for reading only, because the file or its directory cannot be written; check their perm"
+    )
     for write in (
         lambda: space.append(TodoAdded(id="2", text="bread")),
         lambda: space.receive([]),
@@ -118,7 +120,10 @@ def test_what_was_sealed_before_can_be_handed_on_from_a_read_only_file_system(pl
 
 
 def test_a_new_space_is_not_founded_where_nothing_can_be_written(place: Path) -> None:
-    with read_only(place), pytest.raises(StorageError, match=r"todos\.db cannot be opened: .*; check that its directory"):
+    with (
+        read_only(place),
+        pytest.raises(StorageError, match=r"todos\.db cannot be opened: .*; check that its directory"),
+    ):
         APP.open(place / "todos.db")
 
     assert list(place.iterdir()) == []
@@ -144,3 +149,17 @@ def test_a_file_or_directory_without_write_permission_opens_for_reading(
     with APP.open(path) as space:
         assert space.query("SELECT id FROM todo") == [("1",)]
         space.append(TodoAdded(id="2", text="bread"))
+
+
+@pytest.mark.skipif(
+    os.name == "nt" or os.geteuid() != 0, reason="only root can make a file that its neighbour may not read"
+)
+def test_a_key_file_that_may_not_be_read_is_named(place: Path) -> None:
+    path = make(place)
+    path.chmod(0o444)
+
+    def look() -> None:
+        with pytest.raises(DriftlogError, match=r"todos\.db-device"):
+            APP.open(path)
+
+    as_nobody(look)

@@ -15,6 +15,7 @@ import apsw
 import pytest
 
 from driftlog import EventRejected, Space, Timestamp, VersionVector
+from driftlog.space.app import system_clock
 from tests.todo_app import Clock, TodoAdded, TodoCompleted, todo_app
 
 APP = todo_app()
@@ -54,9 +55,11 @@ def assert_one_history(space: Space, given: list[Timestamp]) -> None:
         assert other.digest() == before
 
 
-@pytest.mark.parametrize("clock", [Clock(), None], ids=["a clock that stands still", "the system's clock"])
-def test_appends_of_many_threads_are_all_there_each_with_a_stamp_of_its_own(tmp_path: Path, clock: Clock | None) -> None:
-    with APP.open(tmp_path / "a.db", **({"clock": clock} if clock else {})) as space:
+@pytest.mark.parametrize("clock", [Clock(), system_clock], ids=["a clock that stands still", "the system's clock"])
+def test_appends_of_many_threads_are_all_there_each_with_a_stamp_of_its_own(
+    tmp_path: Path, clock: Callable[[], int]
+) -> None:
+    with APP.open(tmp_path / "a.db", clock=clock) as space:
         given = together(*[append_to(space, f"thread {n}") for n in range(THREADS)])
 
         assert len(given) == THREADS * EACH
@@ -129,7 +132,7 @@ def test_two_spaces_on_one_file_that_both_seal_number_their_envelopes_in_one_cha
 
         def append_and_seal(space: Space, name: str) -> Callable[[], list[Timestamp]]:
             def work() -> list[Timestamp]:
-                stamps = []
+                stamps: list[Timestamp] = []
                 for number in range(EACH // 2):
                     stamps += space.append(TodoAdded(id=f"{name}-{number}", text="x"))
                     space.seal()
@@ -201,8 +204,10 @@ def test_two_processes_on_one_file_share_one_history(tmp_path: Path) -> None:
             assert writer.returncode == 0
 
         assert len(lines) == 2 * EACH
-        theirs = [(int(hlc), device, hashed) for hlc, device, hashed in map(str.split, lines)]
-        ours = [(stamp.hlc, stamp.device.hex(), stamp.event_hash.hex()) for stamp in given]
+        theirs: list[tuple[int, str, str]] = [
+            (int(hlc), device, hashed) for hlc, device, hashed in map(str.split, lines)
+        ]
+        ours: list[tuple[int, str, str]] = [(stamp.hlc, stamp.device.hex(), stamp.event_hash.hex()) for stamp in given]
         logged = [entry.timestamp for entry in space.log()]
         assert sorted(theirs + ours) == [(stamp.hlc, stamp.device.hex(), stamp.event_hash.hex()) for stamp in logged]
         assert_one_history(space, logged)
@@ -212,6 +217,8 @@ def test_two_processes_on_one_file_share_one_history(tmp_path: Path) -> None:
 def envelope_numbers(path: Path) -> list[int]:
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
-        return [number for (number,) in connection.execute("SELECT batch_seq FROM driftlog_envelope ORDER BY batch_seq")]
+        return [
+            number for (number,) in connection.execute("SELECT batch_seq FROM driftlog_envelope ORDER BY batch_seq")
+        ]
     finally:
         connection.close()

@@ -211,6 +211,7 @@ def test_a_space_closed_on_a_full_disk_is_whole_when_it_is_opened_again(disk: Di
         space.append(added(failed))
 
 
+@pytest.mark.parametrize("disk", ["small disk"], indirect=True)  # a limit of pages concerns an open space only
 def test_a_new_space_that_finds_no_room_can_be_founded_once_there_is(disk: Disk) -> None:
     disk.fill(None)
 

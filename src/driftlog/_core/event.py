@@ -4,6 +4,7 @@ An `Event` is a frozen msgspec struct with a name and a version. A `Record` is i
 name, version and payload bytes, so that a device can keep, forward and order events whose type it does not know.
 """
 
+import struct
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
@@ -76,6 +77,9 @@ class Record(NamedTuple):
     payload: bytes
 
 
+_PLACE = struct.Struct(">QqHH").pack
+"""Stamp, wall time, version, size of the name."""
+
 _encode_event = msgspec.msgpack.Encoder().encode
 
 
@@ -103,19 +107,8 @@ def event_hash(space: SpaceId, device: DeviceKey, record: Record) -> EventHash:
     The device's envelope numbers have no part in it, so an event that is sealed again is still the same event.
     """
     name = record.name.encode()
-    return EventHash(
-        digest(
-            b"driftlog event 1",
-            space,
-            device,
-            record.hlc.to_bytes(8, "big"),
-            record.wall_ms.to_bytes(8, "big", signed=True),
-            record.version.to_bytes(2, "big"),
-            len(name).to_bytes(2, "big"),
-            name,
-            record.payload,
-        )
-    )
+    where = _PLACE(record.hlc, record.wall_ms, record.version, len(name))
+    return EventHash(digest(b"driftlog event 1", b"".join((space, device, where, name, record.payload))))
 
 
 def place(space: SpaceId, device: DeviceKey, record: Record) -> Timestamp:

@@ -44,10 +44,7 @@ def digest(purpose: bytes, *parts: bytes) -> bytes:
 
     Parts are joined without separators: give every variable-length part a length before it.
     """
-    hasher = blake2b(digest_size=HASH_BYTES, person=purpose)
-    for part in parts:
-        hasher.update(part)
-    return hasher.digest()
+    return blake2b(b"".join(parts), digest_size=HASH_BYTES, person=purpose).digest()
 
 
 def short(identifier: bytes) -> str:

@@ -3,14 +3,14 @@
 Says nothing about what is stored (`_store`, `relay`).
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Final, Literal
 
 import apsw
 
-from driftlog.errors import Busy, Closed, Corrupt, DiskFull, NotADriftlogFile, ReadOnly, StorageError
+from driftlog.errors import Busy, Closed, Corrupt, DiskFull, DriftlogError, NotADriftlogFile, ReadOnly, StorageError
 
 Durability = Literal["full", "relaxed"]
 
@@ -61,9 +61,14 @@ def connect(
     connection = _open(str(path), flags)
     try:
         identify(connection)
+        _configure(connection, durability, is_read_only=is_read_only)
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def _configure(connection: apsw.Connection, durability: Durability, *, is_read_only: bool) -> None:
     # Savepoints would otherwise spill their undo pages to a file in /tmp: 30 µs an event instead of 2.
     connection.pragma("temp_store", "memory")
     connection.pragma("cache_size", -CACHE_KIB)
@@ -76,75 +81,101 @@ def connect(
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full" if durability == "full" else "normal")
         connection.pragma("wal_autocheckpoint", AUTOCHECKPOINT_PAGES)
-    return connection
 
 
 def _open(path: str, flags: int) -> apsw.Connection:
     try:
-        connection = apsw.Connection(path, flags=flags, statementcachesize=STATEMENTS_CACHED)
-        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        # Nothing is read until the first statement: only now is it known whether the WAL can be used.
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        return _opened(path, flags)
     except (apsw.CantOpenError, apsw.ReadOnlyError):
-        if not Path(path).exists():
-            raise
         # A WAL database needs a writable directory even to be read, unless SQLite is told that nobody else is there.
         # That is only true of the content if the WAL holds nothing that was not yet moved into the database.
         wal = Path(path + "-wal")
-        if wal.exists() and wal.stat().st_size > 0:
+        if not Path(path).exists() or (wal.exists() and wal.stat().st_size > 0):
             raise
         uri = f"{Path(path).absolute().as_uri()}?immutable=1"
-        return apsw.Connection(
-            uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, statementcachesize=STATEMENTS_CACHED
-        )
+        return _opened(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+
+
+def _opened(path: str, flags: int) -> apsw.Connection:
+    connection = apsw.Connection(path, flags=flags, statementcachesize=STATEMENTS_CACHED)
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        # Nothing is read until the first statement: only now is it known whether the file and its WAL can be used.
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
-@contextmanager
-def write_transaction(connection: apsw.Connection) -> Iterator[None]:
+class write_transaction:  # noqa: N801 - it is used as a verb; a class, because a generator would cost every append 2 µs
     """Run a transaction that holds the write lock from its start. An error undoes all of it, and is passed on.
 
     Not apsw's `with connection`: a full disk makes SQLite roll back by itself, and rolling back what is gone would raise an
     error of its own in place of the one that matters.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
 
-@contextmanager
-def storage_errors(path: str) -> Iterator[None]:
+class storage_errors:  # noqa: N801 - likewise
     """Turn what SQLite says of file and machine into Driftlog's errors, with the path and what to do."""
-    try:
-        yield
-    except apsw.FullError as error:
-        raise DiskFull(f"{path}: the disk is full; nothing was recorded. Free some room and try again") from error
-    except (apsw.BusyError, apsw.LockedError) as error:
-        raise Busy(
-            f"{path}: another process has been writing for {BUSY_TIMEOUT_MS // 1000} s; try again, or end that process"
-        ) from error
-    except apsw.ReadOnlyError as error:
-        raise ReadOnly(f"{path} cannot be written; check the permissions of the file and its directory") from error
-    except apsw.NotADBError as error:
-        raise NotADriftlogFile(
-            f"{path} is not an SQLite database; choose another path, it was left as it is"
-        ) from error
-    except apsw.CorruptError as error:
-        raise Corrupt(f"{path} is damaged: {error}; restore a backup, or join again from another device") from error
-    except apsw.CantOpenError as error:
-        raise StorageError(
-            f"{path} cannot be opened: {error}; check that its directory exists and is writable"
-        ) from error
-    except apsw.NoMemError as error:
-        raise StorageError(f"{path}: out of memory; nothing was recorded") from error
-    except apsw.ConnectionClosedError as error:
-        raise Closed(f"{path} was closed meanwhile; open it again with app.open(path)") from error
-    except (apsw.IOError, apsw.ProtocolError, apsw.InterruptError, apsw.InternalError) as error:
-        raise StorageError(
-            f"{path}: {type(error).__name__}: {error}; the disk may fail, and whether the change was recorded is seen when "
-            "the file is opened again"
-        ) from error
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        translated = _translated(self._path, error) if isinstance(error, apsw.Error) else None
+        if translated is not None:
+            raise translated from error
+
+
+def _translated(path: str, error: apsw.Error) -> DriftlogError | None:
+    match error:
+        case apsw.FullError():
+            return DiskFull(f"{path}: the disk is full; nothing was recorded. Free some room and try again")
+        case apsw.BusyError() | apsw.LockedError():
+            seconds = BUSY_TIMEOUT_MS // 1000
+            return Busy(f"{path}: another process has been writing for {seconds} s; try again, or end that process")
+        case apsw.ReadOnlyError():
+            return ReadOnly(f"{path} cannot be written; check the permissions of the file and its directory")
+        case apsw.NotADBError():
+            return NotADriftlogFile(f"{path} is not an SQLite database; choose another path, it was left as it is")
+        case apsw.CorruptError():
+            return Corrupt(f"{path} is damaged: {error}; restore a backup, or join again from another device")
+        case apsw.CantOpenError():
+            return StorageError(f"{path} cannot be opened: {error}; check that its directory exists and is writable")
+        case apsw.NoMemError():
+            return StorageError(f"{path}: out of memory; nothing was recorded")
+        case apsw.ConnectionClosedError():
+            return Closed(f"{path} was closed meanwhile; open it again with app.open(path)")
+        case apsw.IOError() | apsw.ProtocolError() | apsw.InterruptError() | apsw.InternalError():
+            return StorageError(
+                f"{path}: {type(error).__name__}: {error}; the disk may fail, and whether the change was recorded is seen "
+                "when the file is opened again"
+            )
+        case _:
+            return None

@@ -25,7 +25,7 @@ SYNC_SECONDS_MAX: Final = 120
 _INDEXES: Final = "SELECT name FROM sqlite_schema WHERE type = 'index' AND name LIKE 'driftlog\\_%' ESCAPE '\\'"
 # `aggregate` gives one row for each table and index instead of one for each page.
 _PAGES: Final = "SELECT name, pgsize FROM dbstat WHERE aggregate = TRUE"
-_UNDO: Final = "SELECT coalesce(sum(length(undo)), 0) FROM driftlog_log"
+_UNDO: Final = "SELECT coalesce(sum(length(undo)), 0) FROM driftlog_entry"
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,13 +126,22 @@ def test_a_directory_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 
 def test_a_file_of_a_newer_driftlog_is_refused_with_both_numbers(path: Path) -> None:
     connection = apsw.Connection(str(path))
-    connection.pragma("user_version", 2)
+    connection.pragma("user_version", 3)
     connection.close()
 
     with (
         left_as_it_was(path.parent),
-        pytest.raises(NewerFormat, match=r"has format 2, .* reads up to 1; update Driftlog"),
+        pytest.raises(NewerFormat, match=r"has format 3, .* reads up to 2; update Driftlog"),
     ):
+        APP.open(path)
+
+
+def test_a_file_of_the_format_that_was_never_released_is_refused(path: Path) -> None:
+    connection = apsw.Connection(str(path))
+    connection.pragma("user_version", 1)
+    connection.close()
+
+    with left_as_it_was(path.parent), pytest.raises(UnusableFile, match=r"has format 1, .*; join the space again"):
         APP.open(path)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from driftlog._core.batch import Batch, decode_batch, encode_batch
 from driftlog._core.clock import Hlc
-from driftlog._core.event import Record, event_hash
+from driftlog._core.event import Record, place
 from driftlog._core.genesis import Genesis, Invite
 from driftlog._core.ids import BatchSeq, DeviceKey, EnvelopeHash, EpochId, SpaceId
 from driftlog._core.version_vector import Head, VersionVector
@@ -35,7 +35,7 @@ def check_content(batch: Batch, vector: dict[str, Any], device: DeviceKey) -> No
         Record(Hlc(hlc), wall_ms, name, version, bytes.fromhex(payload))
         for hlc, wall_ms, name, version, payload, _ in vector["events"]
     )
-    hashes = [event_hash(SpaceId(SPACE), device, record).hex() for record in batch.records]
+    hashes = [place(SpaceId(SPACE), device, record).event_hash.hex() for record in batch.records]
     assert hashes == [event[-1] for event in vector["events"]]
     assert batch.heads == heads_of(vector)
 

@@ -5,15 +5,19 @@ name, version and payload bytes, so that a device can keep, forward and order ev
 """
 
 import struct
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable
+from functools import cache
+from hashlib import blake2b
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import msgspec
+from msgspec.structs import astuple
 
 from driftlog._core.clock import Hlc, Timestamp
-from driftlog._core.ids import DeviceKey, EventHash, SpaceId, digest
-from driftlog._core.limits import EVENT_VERSION_MAX
+from driftlog._core.ids import HASH_BYTES, DeviceKey, EventHash, SpaceId
+from driftlog._core.limits import EVENT_PAYLOAD_BYTES_MAX, EVENT_VERSION_MAX
 from driftlog._core.names import NAME_BYTES_MAX, is_name
-from driftlog._core.values import OutsideDomain, check_payload
+from driftlog._core.values import OutsideDomain, are_plain, check_payload
 from driftlog.errors import InvalidApp, InvalidEvent
 
 RESERVED_PREFIX = "driftlog."
@@ -77,6 +81,8 @@ class Record(NamedTuple):
     payload: bytes
 
 
+_EventT = TypeVar("_EventT", bound=Event)
+
 _PLACE = struct.Struct(">QqHH").pack
 """Stamp, wall time, version, size of the name."""
 
@@ -85,8 +91,38 @@ _encode_event = msgspec.msgpack.Encoder().encode
 
 def encode_event(event: Event, *, is_float_allowed: bool) -> bytes:
     """Give an event's canonical payload, or raise `InvalidEvent` saying which value is outside the domain."""
+    payload = _encoded(event)
+    _check(event, payload, is_float_allowed=is_float_allowed)
+    return payload
+
+
+def encode_as_read(
+    event: _EventT, decode: Callable[[bytes], _EventT], *, is_float_allowed: bool
+) -> tuple[_EventT, bytes]:
+    """Give an event as every other device will read it, and its canonical payload, or raise `InvalidEvent`.
+
+    msgspec checks the types of fields when it decodes, not when an instance is made.
+    """
+    payload = _encoded(event)
     try:
-        payload = _encode_event(event)
+        read = decode(payload)
+    except Exception as error:  # a type may check itself with code of the app's, which raises what it likes
+        _check(event, payload, is_float_allowed=is_float_allowed)
+        raise InvalidEvent(f"{event.event_name}: {error}; give the field a value of its declared type") from error
+    if not (_has_plain_keys(type(event)) and len(payload) <= EVENT_PAYLOAD_BYTES_MAX and are_plain(astuple(read))):
+        _check(event, payload, is_float_allowed=is_float_allowed)
+    return read, payload
+
+
+@cache
+def _has_plain_keys(event_type: type[Event]) -> bool:
+    config = event_type.__struct_config__
+    return not config.array_like and config.tag is None and "\0" not in "".join(event_type.__struct_encode_fields__)
+
+
+def _encoded(event: Event) -> bytes:
+    try:
+        return _encode_event(event)
     except UnicodeEncodeError as error:
         raise InvalidEvent(
             f"{event.event_name} holds text that is not valid Unicode (a lone surrogate, {error.object[error.start]!r}); "
@@ -94,23 +130,24 @@ def encode_event(event: Event, *, is_float_allowed: bool) -> bytes:
         ) from error
     except (OverflowError, TypeError, ValueError, RecursionError, msgspec.EncodeError) as error:
         raise InvalidEvent(f"{event.event_name} cannot be encoded: {error}") from error
+
+
+def _check(event: Event, payload: bytes, *, is_float_allowed: bool) -> None:
     try:
         check_payload(payload, is_float_allowed=is_float_allowed)
     except OutsideDomain as error:
         raise InvalidEvent(f"{event.event_name}: {error}") from error
-    return payload
-
-
-def event_hash(space: SpaceId, device: DeviceKey, record: Record) -> EventHash:
-    """Hash an event with its place: what it says, when, on which device, in which space.
-
-    The device's envelope numbers have no part in it, so an event that is sealed again is still the same event.
-    """
-    name = record.name.encode()
-    where = _PLACE(record.hlc, record.wall_ms, record.version, len(name))
-    return EventHash(digest(b"driftlog event 1", b"".join((space, device, where, name, record.payload))))
 
 
 def place(space: SpaceId, device: DeviceKey, record: Record) -> Timestamp:
-    """Give the event's timestamp, its place in the total order."""
-    return Timestamp(record.hlc, device, event_hash(space, device, record))
+    """Give the event's timestamp, its place in the total order.
+
+    Its hash says what it says, when, on which device, in which space. The device's envelope numbers have no part in it, so
+    an event that is sealed again is still the same event.
+    """
+    hlc, wall_ms, name, version, payload = record
+    named = name.encode()
+    text = b"".join((space, device, _PLACE(hlc, wall_ms, version, len(named)), named, payload))
+    # As `digest`, without the call: this runs for every event that is made or received.
+    hashed = blake2b(text, digest_size=HASH_BYTES, person=b"driftlog event 1").digest()
+    return Timestamp(hlc, device, EventHash(hashed))

@@ -61,11 +61,14 @@ class Fold:
         self._view = view
         self._program = program
 
-    def append(self, event: Event, at: Timestamp, record: Record) -> None:
-        """Apply a new event of this device, and log it. A `Rejection` leaves it to the caller to undo what was begun."""
+    def apply_new(self, event: Event, at: Timestamp, record: Record) -> Entry:
+        """Apply a new event of this device, and give its entry for the log.
+
+        A `Rejection` leaves it to the caller to undo what was begun.
+        """
         materializer = self._program.materializers[record.name, record.version]
         undo = self._view.apply(materializer, event, at, record.wall_ms, is_guarded=False)
-        self._log.insert(at, record, State.APPLIED, None, undo)
+        return Entry(at, record, State.APPLIED, None, undo)
 
     def integrate(self, arrived: list[Arrival], last: Timestamp | None) -> Integrated:
         """Take in events that are neither void nor still held; `last` is the greatest timestamp placed so far.

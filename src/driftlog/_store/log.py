@@ -1,6 +1,6 @@
 """The log as rows: each event in its place, what became of it, and the undo data of what it changed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -41,29 +41,46 @@ class Entry(NamedTuple):
 PAGE_ROWS: Final = 1_000
 """Rows read at a time, so that a statement is never open while the log is written."""
 
-_COLUMNS = "hlc, device, hash, wall_ms, name, version, payload, state, reason, undo"
-_INSERT = f"INSERT INTO driftlog_log ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_UPDATE = "UPDATE driftlog_log SET state = ?, reason = ?, undo = ? WHERE hlc = ? AND device = ? AND hash = ?"
-_HAS = "SELECT 1 FROM driftlog_log WHERE hlc = ? AND device = ? AND hash = ?"
-_HAS_ANY = "SELECT 1 FROM driftlog_log WHERE hlc BETWEEN ? AND ? AND device = ? LIMIT 1"
-_FROM = f"SELECT {_COLUMNS} FROM driftlog_log WHERE (hlc, device, hash) >= (?, ?, ?) ORDER BY hlc, device, hash LIMIT ?"
-_AFTER = f"SELECT {_COLUMNS} FROM driftlog_log WHERE (hlc, device, hash) > (?, ?, ?) ORDER BY hlc, device, hash LIMIT ?"
-_UNDO_FROM = """
-SELECT undo FROM driftlog_log WHERE (hlc, device, hash) >= (?, ?, ?) AND undo IS NOT NULL ORDER BY hlc, device, hash
-"""
-# The order's end is nearly always not held, so this reads one row.
-_LAST_PLACED = (
-    "SELECT hlc, device, hash FROM driftlog_log WHERE state <> 2 ORDER BY hlc DESC, device DESC, hash DESC LIMIT 1"
-)
-_FIRST_HELD = "SELECT min(hlc) FROM driftlog_log WHERE state = 2"
-_HELD_UP_TO = f"SELECT {_COLUMNS} FROM driftlog_log WHERE state = 2 AND hlc <= ? ORDER BY hlc, device, hash"
+_COLUMNS: Final = "hlc, device, hash, wall_ms, name, version, payload, state, reason, undo"
+_PLACE: Final = "hlc = ? AND device = ? AND hash = ?"
+
+
+def _inserting(table: str) -> str:
+    return f"INSERT INTO {table} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def _both(columns: str, condition: str) -> str:
+    tables = ("driftlog_log", "driftlog_tie")
+    return " UNION ALL ".join(f"SELECT {columns} FROM {table} WHERE {condition}" for table in tables)
+
+
+def _ordered(columns: str, condition: str) -> str:
+    """Read both tables as one in the total order: each is in order by its key, and SQLite merges them row by row."""
+    return f"{_both(columns, condition)} ORDER BY hlc, device, hash"
+
+
+_INSERT = _inserting("driftlog_log")
+_INSERT_TIE = _inserting("driftlog_tie")
+_UPDATE = f"UPDATE driftlog_log SET state = ?, reason = ?, undo = ? WHERE {_PLACE}"
+_UPDATE_TIE = f"UPDATE driftlog_tie SET state = ?, reason = ?, undo = ? WHERE {_PLACE}"
+_HAS = f"SELECT 1 FROM driftlog_entry WHERE {_PLACE}"
+_HAS_ANY = "SELECT 1 FROM driftlog_entry WHERE hlc BETWEEN ? AND ? AND device = ? LIMIT 1"
+_FROM = f"{_ordered(_COLUMNS, '(hlc, device, hash) >= (?1, ?2, ?3)')} LIMIT ?4"
+_AFTER = f"{_ordered(_COLUMNS, '(hlc, device, hash) > (?1, ?2, ?3)')} LIMIT ?4"
+_UNDO_FROM = _ordered("undo, hlc, device, hash", "(hlc, device, hash) >= (?1, ?2, ?3) AND undo IS NOT NULL")
+# The order's end is nearly always not held, so this reads one row of each.
+_LAST_PLACED = f"{_both('hlc, device, hash', 'state <> 2')} ORDER BY hlc DESC, device DESC, hash DESC LIMIT 1"
+# The first half is what the partial indexes say of themselves: SQLite does not conclude it from the second.
+_IS_HELD: Final = "state <> 0 AND state = 2"
+_FIRST_HELD = f"SELECT min(hlc) FROM driftlog_entry WHERE {_IS_HELD}"
+_HELD_UP_TO = _ordered(_COLUMNS, f"{_IS_HELD} AND hlc <= ?1")
 _OWN_AFTER = """
-SELECT hlc, wall_ms, name, version, payload FROM driftlog_log WHERE hlc > ? AND device = ? ORDER BY hlc LIMIT ?
+SELECT hlc, wall_ms, name, version, payload FROM driftlog_entry WHERE hlc > ? AND device = ? ORDER BY hlc LIMIT ?
 """
-_COUNT = "SELECT count(*) FROM driftlog_log"
-_COUNT_HELD = "SELECT device, count(*) FROM driftlog_log WHERE state = 2 GROUP BY device"
-_LAST_OWN_AFTER = "SELECT max(hlc) FROM driftlog_log WHERE hlc > ? AND device = ?"
-_COUNT_OWN_AFTER = "SELECT count(*) FROM driftlog_log WHERE hlc > ? AND device = ?"
+_COUNT = "SELECT (SELECT count(*) FROM driftlog_log) + (SELECT count(*) FROM driftlog_tie)"
+_COUNT_HELD = f"SELECT device, count(*) FROM driftlog_entry WHERE {_IS_HELD} GROUP BY device"
+_LAST_OWN_AFTER = "SELECT max(hlc) FROM driftlog_entry WHERE hlc > ? AND device = ?"
+_COUNT_OWN_AFTER = "SELECT count(*) FROM driftlog_entry WHERE hlc > ? AND device = ?"
 
 BEFORE_ALL: Final = Timestamp(Hlc(-1), DeviceKey(b""), EventHash(b""))
 
@@ -74,18 +91,44 @@ class Log:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         # One cursor for every insert: making another costs half a microsecond an event.
-        self._insert = connection.cursor().execute
+        cursor = connection.cursor()
+        self._insert = cursor.execute
+        self._insert_all = cursor.executemany
 
     def insert(
         self, at: Timestamp, record: Record, state: State, reason: str | None = None, undo: bytes | None = None
     ) -> None:
         """Add an event that is not in the log yet."""
         _, wall_ms, name, version, payload = record
-        self._insert(_INSERT, (*at, wall_ms, name, version, payload, _NUMBER_BY_STATE[state], reason, undo))
+        row = (*at, wall_ms, name, version, payload, _NUMBER_BY_STATE[state], reason, undo)
+        try:
+            self._insert(_INSERT, row)
+        except apsw.ConstraintError:
+            # Another event has this stamp. The same one again would be applied twice: identity spans both tables.
+            if self.holds(at):
+                raise
+            self._insert(_INSERT_TIE, row)
+
+    def append(self, entries: Sequence[Entry], *, may_tie: bool) -> None:
+        """Add events that are not in the log yet; without `may_tie`, no event in it bears one of their stamps."""
+        if may_tie:
+            for entry in entries:
+                self.insert(*entry)
+            return
+        self._insert_all(
+            _INSERT,
+            [
+                (*at, wall_ms, name, version, payload, _NUMBER_BY_STATE[state], reason, undo)
+                for at, (_, wall_ms, name, version, payload), state, reason, undo in entries
+            ],
+        )
 
     def update(self, at: Timestamp, state: State, reason: str | None, undo: bytes | None) -> None:
         """Set what became of an event in the log."""
-        self._connection.execute(_UPDATE, (_NUMBER_BY_STATE[state], reason, undo, *at))
+        parameters = (_NUMBER_BY_STATE[state], reason, undo, *at)
+        self._connection.execute(_UPDATE, parameters)
+        if not self._connection.changes():
+            self._connection.execute(_UPDATE_TIE, parameters)
 
     def holds(self, at: Timestamp) -> bool:
         """Tell whether the event is in the log."""
@@ -111,7 +154,7 @@ class Log:
 
     def undos(self, start: Timestamp) -> Iterator[bytes]:
         """Give the undo data from `start` on, oldest first. The log must not be written meanwhile."""
-        for (undo,) in raw_rows(self._connection, _UNDO_FROM, start):
+        for undo, *_ in raw_rows(self._connection, _UNDO_FROM, start):
             yield undo
 
     def last_placed(self) -> Timestamp | None:

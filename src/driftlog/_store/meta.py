@@ -23,7 +23,7 @@ ON CONFLICT (url) DO UPDATE SET
 """
 _CONFIRMED = "SELECT coalesce(max(confirmed_seq), 0) FROM driftlog_relay"
 _BRANCH = struct.Struct(">Q32sQ")
-_COUNT_STATES = "SELECT state, count(*) FROM driftlog_log WHERE state <> 0 GROUP BY state"
+_COUNT_STATES = "SELECT state, count(*) FROM driftlog_entry WHERE state <> 0 GROUP BY state"
 
 
 class Branch(NamedTuple):

@@ -8,12 +8,12 @@ from typing import Final
 
 import apsw
 
-from driftlog.errors import NewerFormat, NotADriftlogFile
+from driftlog.errors import NewerFormat, NotADriftlogFile, UnusableFile
 
 APPLICATION_ID: Final = 0x44726674
 """`Drft`: SQLite's own place for saying whose file it is."""
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 CREATE: Final = """
 -- What the file is: app, genesis, this device, the fingerprint of the app the view was made by.
@@ -28,8 +28,23 @@ CREATE TABLE driftlog_epoch (
   key BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The log, in the total order: place and identity are the primary key, so nothing can be in it twice.
+-- The log, in the total order. Its key is the stamp alone, because SQLite appends to a rowid table without splitting
+-- pages: one page to write for most appends. An event whose stamp another one bears already lies in `driftlog_tie`;
+-- that is the whole of the identity, so nothing can be in the two of them twice.
 CREATE TABLE driftlog_log (
+  hlc INTEGER PRIMARY KEY,
+  device BLOB NOT NULL,
+  hash BLOB NOT NULL,
+  wall_ms INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  payload BLOB NOT NULL,
+  state INTEGER NOT NULL,
+  reason TEXT,
+  undo BLOB,
+  touch BLOB
+) STRICT;
+CREATE TABLE driftlog_tie (
   hlc INTEGER NOT NULL,
   device BLOB NOT NULL,
   hash BLOB NOT NULL,
@@ -40,13 +55,17 @@ CREATE TABLE driftlog_log (
   state INTEGER NOT NULL,
   reason TEXT,
   undo BLOB,
+  touch BLOB,
   PRIMARY KEY (hlc, device, hash)
 ) STRICT, WITHOUT ROWID;
 -- Nearly every entry is applied (0); the others are few, counted and listed.
 CREATE INDEX driftlog_log_state ON driftlog_log (state) WHERE state <> 0;
+CREATE INDEX driftlog_tie_state ON driftlog_tie (state) WHERE state <> 0;
+
+CREATE VIEW driftlog_entry AS SELECT * FROM driftlog_log UNION ALL SELECT * FROM driftlog_tie;
 
 CREATE VIEW driftlog_rejected AS
-  SELECT hlc, device, hash, wall_ms, name, version, reason FROM driftlog_log WHERE state = 1;
+  SELECT hlc, device, hash, wall_ms, name, version, reason FROM driftlog_entry WHERE state <> 0 AND state = 1;
 
 -- Envelopes as they were received or sealed, to serve others. `is_chained` is 0 while a predecessor is missing.
 CREATE TABLE driftlog_envelope (
@@ -107,6 +126,11 @@ def identify(connection: apsw.Connection, path: str | Path) -> None:
     if connection.pragma("application_id") != APPLICATION_ID:
         raise NotADriftlogFile(f"{path} is an SQLite database, but not a Driftlog space; choose another path")
     version = connection.pragma("user_version")
+    if version == 1:
+        raise UnusableFile(
+            f"{path} has format 1, which no release of Driftlog wrote; join the space again in a new file, this one was "
+            "left as it is"
+        )
     if not isinstance(version, int) or version > FORMAT:
         raise NewerFormat(
             f"{path} has format {version}, this Driftlog reads up to {FORMAT}; update Driftlog, the file was left as it is"

@@ -58,7 +58,7 @@ class ViewTransaction:
     could differ between devices (clocks, `random()`, other databases) raises `ForbiddenSQL`.
     """
 
-    __slots__ = ("_confinement", "_connection", "_entropy", "_failure", "_vetted", "timestamp", "wall_ms")
+    __slots__ = ("_confinement", "_connection", "_entropy", "_failure", "_vetted", "_write", "timestamp", "wall_ms")
 
     timestamp: Timestamp
     """The event's place in the total order."""
@@ -67,22 +67,19 @@ class ViewTransaction:
 
     def __init__(self, connection: apsw.Connection, confinement: Confinement) -> None:
         self._connection = connection
+        # One cursor for every write: making another costs as much as a small statement.
+        self._write = connection.cursor().execute
         self._confinement = confinement
         self._vetted: set[str] = set()
         self._entropy: EventEntropy | None = None
         self._failure: Exception | None = None
 
-    def _begin(self, timestamp: Timestamp, wall_ms: int) -> None:
-        self.timestamp = timestamp
-        self.wall_ms = wall_ms
-        self._entropy = None
-        self._failure = None
-
     def execute(self, sql: str, parameters: Parameters = ()) -> None:
         """Run one INSERT, UPDATE or DELETE."""
         self._vet(sql)
         try:
-            self._connection.execute(sql, parameters)
+            # To the end: rows left unread, of a RETURNING, would hold the cursor's statement open.
+            self._write(sql, parameters).fetchall()
         except apsw.Error as error:
             raise self._explained(sql, error) from None
 
@@ -195,7 +192,9 @@ class View:
 
     def _run(self, materializer: Materializer, event: Event, timestamp: Timestamp, wall_ms: int) -> bytes | None:
         transaction = self._transaction
-        transaction._begin(timestamp, wall_ms)
+        transaction.timestamp = timestamp
+        transaction.wall_ms = wall_ms
+        transaction._entropy = transaction._failure = None
         self._changes.clear()
         self._connection.preupdate_hook(self._keep_image)
         self._confinement.is_active = True
@@ -250,10 +249,11 @@ class View:
         self._changes.append((change.table_name, change.op, change.old, change.new))
 
     def _pack_undo(self) -> bytes | None:
-        if not self._changes:
+        changes = self._changes
+        if not changes:
             return None
         images: dict[Image, RowImage] = {}
-        for name, operation, old, new in self._changes:
+        for name, operation, old, new in changes:
             table = self._table_by_name[name]
             index = table.index
             key = self._key_of[index]
@@ -327,15 +327,10 @@ def view_digest(connection: apsw.Connection, tables: TableSet) -> bytes:
 
 def pack_undo(images: dict[Image, RowImage]) -> bytes:
     """Give undo data: the keys of rows that were not there, and the rows that were, each after its table's index."""
-    absent: list[list[SqlValue]] = []
-    present: list[list[SqlValue]] = []
-    for (index, key), row in images.items():
-        if row is not None:
-            present.append([index, *row])
-        elif type(key) is tuple:
-            absent.append([index, *key])
-        else:
-            absent.append([index, key])
+    absent = [
+        (index, *key) if type(key) is tuple else (index, key) for (index, key), row in images.items() if row is None
+    ]
+    present = [(index, *row) for (index, _), row in images.items() if row is not None]
     return _encode((absent, present))
 
 

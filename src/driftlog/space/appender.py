@@ -39,6 +39,14 @@ class Appender:
 
     def append(self, prepared: Sequence[Prepared]) -> tuple[Timestamp, ...]:
         """Append events, all or none; raises what their own append met, or what the whole group's transaction met."""
+        if not self._queue and self._lock.acquire(blocking=False):
+            # Nobody waits and nobody writes: no group to share with. Whoever comes now queues behind the lock.
+            try:
+                return self._store.append_alone(prepared)
+            except Rejection as rejection:
+                raise rejected(rejection) from rejection.__cause__
+            finally:
+                self._lock.release()
         request = _Request(prepared)
         self._queue.append(request)
         try:

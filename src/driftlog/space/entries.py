@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from driftlog._core.clock import Timestamp
-from driftlog._core.event import Event, encode_event
+from driftlog._core.event import Event, encode_as_read
 from driftlog._sqlite.connection import storage_errors
 from driftlog._store.log import BEFORE_ALL, Entry, Log
 from driftlog._store.program import Program
@@ -27,13 +27,7 @@ def _prepare(program: Program, event: Event) -> Prepared:
             f"{event.event_name} version {event.event_version} has no materializer in app {program.name!r}; "
             f"declare one with @app.on({type(event).__name__}) before the space is opened"
         )
-    payload = encode_event(event, is_float_allowed=program.is_float_allowed)
-    try:
-        # The event as every other device will see it: msgspec checks field types when it decodes, not when one is made.
-        decoded = materializer.decode(payload)
-    except Exception as error:
-        raise InvalidEvent(f"{event.event_name}: {error}; give the field a value of its declared type") from error
-    return Prepared(decoded, payload)
+    return Prepared(*encode_as_read(event, materializer.decode, is_float_allowed=program.is_float_allowed))
 
 
 def decode_entries(

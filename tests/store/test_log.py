@@ -1,0 +1,73 @@
+"""The log's rows: in the total order and each of them once, whatever stamps they share."""
+
+from random import Random
+
+import apsw
+import pytest
+
+from driftlog._core.clock import Hlc, Timestamp
+from driftlog._core.event import Record
+from driftlog._core.ids import DeviceKey, EventHash
+from driftlog._store import log as log_module
+from driftlog._store import schema
+from driftlog._store.log import Entry, Log, State
+
+
+@pytest.fixture
+def log() -> Log:
+    connection = apsw.Connection(":memory:")
+    connection.execute(schema.CREATE)
+    return Log(connection)
+
+
+def entry(hlc: int, device: int, hash_: int = 0) -> Entry:
+    at = Timestamp(Hlc(hlc), DeviceKey(bytes([device]) * 32), EventHash(bytes([hash_]) * 32))
+    return Entry(at, Record(Hlc(hlc), 0, "Happened", 1, b"\x80"), State.APPLIED, None, b"undo %d %d" % (hlc, device))
+
+
+def filled(log: Log, seed: int) -> list[Entry]:
+    entries = [entry(hlc, device, hash_) for hlc in range(1, 8) for device in range(4) for hash_ in range(2)]
+    for one in Random(seed).sample(entries, len(entries)):
+        log.insert(*one)
+    return sorted(entries)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_events_that_share_stamps_are_read_in_the_total_order_from_any_place(
+    log: Log, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Pages that end in the midst of events with one stamp.
+    monkeypatch.setattr(log_module, "PAGE_ROWS", 3)
+    entries = filled(log, seed)
+
+    assert list(log.entries()) == entries
+    for at, one in enumerate(entries):
+        assert list(log.entries(one.timestamp)) == entries[at:]
+        assert log.page_after(one.timestamp) == entries[at + 1 : at + 4]
+        assert list(log.undos(one.timestamp)) == [each.undo for each in entries[at:]]
+    assert log.last_placed() == entries[-1].timestamp
+
+
+def test_what_becomes_of_one_event_is_noted_with_that_event_only(log: Log) -> None:
+    entries = filled(log, 0)
+
+    for one in entries:
+        log.update(one.timestamp, State.REJECTED, str(one.timestamp), None)
+
+    assert [one.reason for one in log.entries()] == [str(one.timestamp) for one in entries]
+
+
+def test_no_event_is_in_the_log_twice_whichever_of_its_tables_it_lies_in(log: Log) -> None:
+    for one in filled(log, 0):
+        with pytest.raises(apsw.ConstraintError):
+            log.insert(*one)
+
+    assert log.count() == 56
+
+
+def test_events_appended_together_are_logged_one_by_one_where_they_may_share_a_held_events_stamp(log: Log) -> None:
+    log.insert(*entry(5, 9))
+
+    log.append([entry(4, 1), entry(5, 1), entry(6, 1)], may_tie=True)
+
+    assert [(one.timestamp.hlc, one.timestamp.device[0]) for one in log.entries()] == [(4, 1), (5, 1), (5, 9), (6, 1)]

@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from driftlog import VersionVector
+from driftlog import VersionVector, Way
+from driftlog._core import merge
+from driftlog._store import tail
 from driftlog.testing import fleet
 from tests.machines import Clock, Machine
 from tests.oracle import DAY_MS, Verdict, Witness
@@ -33,7 +35,7 @@ GENESIS_BYTES = 114
 
 EXPECTED = (
     "late", "flipped", "cascades", "void", "held", "restarts", "rejected", "unknown", "altered", "waiting", "copies",
-    "rebuilds", "refused appends", "appends", "forks", "subsets",
+    "rebuilds", "refused appends", "appends", "forks", "subsets", *map(str, Way),
 )  # fmt: skip
 """What must occur in every block of cases, or the cases have gone stale."""
 
@@ -61,7 +63,7 @@ def run_case(seed: int, folder: Path, *, actions: int | None = None) -> Counter[
     """Run a case, its files in `folder`, and count what it met. `actions` cuts it short before its end."""
     case = Case(seed, folder)
     try:
-        with quiet_handlers():
+        with quiet_handlers(), limits_of(seed):
             case.run(actions)
     except Exception as error:
         trace = "\n  ".join(case.trace)
@@ -72,6 +74,25 @@ def run_case(seed: int, folder: Path, *, actions: int | None = None) -> Counter[
     finally:
         case.close()
     return case.counts()
+
+
+@contextmanager
+def limits_of(seed: int) -> Iterator[None]:
+    """Draw the limits that choose between the ways of a rebase: a case's log is too short to reach the real ones."""
+    rng = random.Random(f"limits {seed}")
+    drawn: tuple[tuple[Any, str, object], ...] = (
+        (merge, "UNDONE_ONE_BY_ONE_MIN", rng.choice((0, 2, 16, 1000))),
+        (merge, "REPLAY_COST", rng.choice((0, 6, 1000))),
+        (tail, "TAIL_EVENTS_MAX", rng.choice((5, 200_000, 200_000))),
+    )
+    real = [getattr(module, name) for module, name, _ in drawn]
+    try:
+        for module, name, limit in drawn:
+            setattr(module, name, limit)
+        yield
+    finally:
+        for (module, name, _), limit in zip(drawn, real, strict=True):
+            setattr(module, name, limit)
 
 
 @contextmanager
@@ -305,6 +326,7 @@ class Case:
             machine.settle()
             machine.compare(verdict)
             assert machine.space.digest() == digest, "equal views have equal digests"
+            machine.check_undo()
         for machine in self._rng.sample(everybody, 2):
             machine.rebuild()
             machine.compare(verdict or machine.check())

@@ -3,9 +3,11 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from driftlog import Space, VersionVector
+from driftlog._store.log import BEFORE_ALL
 from driftlog.errors import EventRejected
 from tests.oracle import Verdict, Witness
 from tests.programs import TABLES, Did, DidAgain, DidLately, Variant, app_of
@@ -30,6 +32,10 @@ class Clock:
         """Show another time, in either direction."""
         self.now_ms = now_ms
         self.latest_ms = max(self.latest_ms, now_ms)
+
+
+class _Undone(Exception):
+    """Ends a transaction without a trace."""
 
 
 class Machine:
@@ -113,6 +119,7 @@ class Machine:
         self.counts["late"] += self.witness.learn(authentic, self.clock.now_ms)
         self.counts["altered"] += len(altered)
         self.counts["waiting"] += bool(receipt.waiting)
+        self.counts[str(receipt.way)] += receipt.way is not None
 
     def rebuild(self) -> None:
         """Make the view anew: nothing may differ."""
@@ -178,6 +185,16 @@ class Machine:
             rows = [tuple(row) for row in self.space.query(f"SELECT * FROM {table}")]
             assert len(rows) == len(verdict.tables[table])
             assert set(rows) == set(verdict.tables[table].values()), f"table {table} is not the fold of the log"
+
+    def check_undo(self) -> None:
+        """Take every event back, in a transaction that is undone itself: of the tables nothing must be left."""
+        store = self.space._engine._store
+        with suppress(_Undone), store.transaction():
+            store.view.rewind(store.log.undos(BEFORE_ALL))
+            for table in TABLES:
+                left = store.connection.execute(f"SELECT * FROM {table}").fetchall()
+                assert not left, f"the undo data leaves {left} in {table}"
+            raise _Undone
 
     def _count_flips(self, before: Verdict, after: Verdict) -> None:
         was, now = before.rejected(), after.rejected()

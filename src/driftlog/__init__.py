@@ -6,12 +6,13 @@ Declare events and materializers on an `App`, open a `Space`, append and query; 
 from driftlog import errors
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event
+from driftlog._core.merge import Way
 from driftlog._core.version_vector import Head, VersionVector
 from driftlog._protocol.device_values import Phase, SyncState
 from driftlog._sqlite.rows import Row
 from driftlog._store.log import State
 from driftlog._store.program import reject
-from driftlog._store.view import ViewTransaction
+from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import DriftlogError, EventRejected
 from driftlog.space.app import App
 from driftlog.space.space import Space, Transaction
@@ -40,6 +41,7 @@ __all__ = [
     "Transaction",
     "VersionVector",
     "ViewTransaction",
+    "Way",
     "errors",
     "reject",
 ]

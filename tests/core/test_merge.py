@@ -1,4 +1,4 @@
-"""The plan of a rebase: it rewinds exactly as far as the earliest late event asks for, once for all that arrived."""
+"""The plan of a rebase: what comes before something applied is woven in, and all is undone only where that is cheaper."""
 
 import random
 
@@ -6,7 +6,7 @@ import pytest
 
 from driftlog._core.clock import Hlc, Timestamp
 from driftlog._core.ids import DeviceKey, EventHash
-from driftlog._core.merge import Extend, Rewind, plan_rebase
+from driftlog._core.merge import Extend, Weave, is_rebuild_cheaper, plan_rebase, undone_one_by_one_max
 
 
 def stamps(rng: random.Random, count: int) -> list[Timestamp]:
@@ -17,29 +17,7 @@ def stamps(rng: random.Random, count: int) -> list[Timestamp]:
     return places
 
 
-def folded(order: list[Timestamp], arrived: list[Timestamp]) -> list[Timestamp]:
-    """Carry a plan out on the order itself, which stands for a view that depends on everything before it."""
-    match plan_rebase(order[-1] if order else None, arrived):
-        case Extend():
-            return order + sorted(arrived)
-        case Rewind(start):
-            kept = [at for at in order if at < start]
-            return kept + sorted([at for at in order if at >= start] + arrived)
-
-
-def test_whatever_arrives_in_whatever_runs_the_order_is_the_sorted_set() -> None:
-    for seed in range(2000):
-        rng = random.Random(seed)
-        left = stamps(rng, rng.randint(1, 20))
-        everything = sorted(left)
-        order: list[Timestamp] = []
-        while left:
-            run, left = left[: (cut := rng.randint(1, len(left)))], left[cut:]
-            order = folded(order, run)
-        assert order == everything
-
-
-def test_a_rewind_begins_at_the_earliest_arrival_and_never_without_need() -> None:
+def test_arrivals_are_woven_in_from_the_earliest_on_and_never_without_need() -> None:
     for seed in range(2000):
         rng = random.Random(seed)
         last, *arrived = stamps(rng, 10) + stamps(rng, 2)
@@ -47,7 +25,7 @@ def test_a_rewind_begins_at_the_earliest_arrival_and_never_without_need() -> Non
         if not arrived:
             continue
         plan = plan_rebase(last, arrived)
-        assert plan == (Extend() if min(arrived) > last else Rewind(min(arrived)))
+        assert plan == (Extend() if min(arrived) > last else Weave(min(arrived)))
 
 
 def test_an_empty_view_is_only_ever_extended() -> None:
@@ -58,3 +36,15 @@ def test_an_empty_view_is_only_ever_extended() -> None:
 def test_a_plan_for_nothing_is_our_own_mistake() -> None:
     with pytest.raises(AssertionError):
         plan_rebase(None, [])
+
+
+def test_a_few_events_are_undone_one_by_one_and_most_of_many_in_one_run() -> None:
+    assert undone_one_by_one_max(0) == undone_one_by_one_max(16) == 16
+    assert undone_one_by_one_max(100_000) < 50_000
+
+
+def test_a_rebuild_is_chosen_only_where_little_lies_before_much() -> None:
+    assert is_rebuild_cheaper(0, 1)
+    assert is_rebuild_cheaper(1_000, 100_000)
+    assert not is_rebuild_cheaper(50_000, 100_000)
+    assert not is_rebuild_cheaper(0, 0)

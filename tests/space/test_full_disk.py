@@ -150,9 +150,9 @@ def test_what_cannot_be_received_is_not_rejected_and_comes_in_once_there_is_room
         assert_sound(space, numbered(40))
 
 
-def test_late_events_that_find_no_room_leave_the_rewound_ones_as_they_were(disk: Disk, space: Space) -> None:
+def test_late_events_that_find_no_room_leave_the_later_ones_as_they_were(disk: Disk, space: Space) -> None:
     with APP.join(":memory:", space.invite(), clock=lambda: 1) as other:
-        # All of them come before what is there, so the view is rewound before the disk turns out to be full.
+        # All of them come before what is there.
         other.append(*[added(number) for number in range(40)])
         before = space.digest()
         disk.fill(space)
@@ -163,7 +163,7 @@ def test_late_events_that_find_no_room_leave_the_rewound_ones_as_they_were(disk:
         assert space.digest() == before
         assert_sound(space, {"-1"})
         disk.free(space)
-        assert space.receive(other.envelopes_for(VersionVector())).replayed == 1
+        assert space.receive(other.envelopes_for(VersionVector())).applied == 40
         assert_sound(space, numbered(40))
 
 

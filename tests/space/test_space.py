@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from driftlog import EventRejected, State, VersionVector
+from driftlog import EventRejected, State, VersionVector, Way
 from driftlog.errors import DriftlogError, ForbiddenSQL
 from driftlog.testing import exchange, fleet
 from tests.todo_app import Clock, TodoAdded, TodoCompleted, TodoRemoved, TodoRenamed, todo_app
@@ -117,16 +117,42 @@ def test_a_late_event_takes_its_place_and_the_past_is_judged_again() -> None:
         assert space.status().rejected == 1
 
 
-def test_a_received_batch_costs_one_rebase_however_many_of_its_events_are_late() -> None:
-    clocks = [Clock(1_000), Clock(2_000)]
-    a, b = fleet(todo_app(), 2, clocks=clocks)
+def test_late_events_that_touch_nothing_of_later_ones_replay_nothing() -> None:
+    a, b = fleet(todo_app(), 2, clocks=[Clock(1_000), Clock(2_000)])
     for n in range(50):
         a.append(TodoAdded(id=f"a{n}", text="x"))
         b.append(TodoAdded(id=f"b{n}", text="x"))
 
     receipt = b.receive(a.envelopes_for(b.version_vector()))
 
-    assert (receipt.applied, receipt.replayed) == (50, 50)
+    assert (receipt.applied, receipt.replayed, receipt.way) == (50, 0, Way.IN_PLACE)
+
+
+def test_a_received_batch_costs_one_rebase_however_many_of_its_events_are_late() -> None:
+    a, b = fleet(todo_app(), 2, clocks=[Clock(1_000), Clock(2_000)])
+    for n in range(50):
+        # The same rows on both sides: each of the earlier ones makes one of the later ones a duplicate.
+        a.append(TodoAdded(id=f"{n}", text="from a"))
+        b.append(TodoAdded(id=f"{n}", text="from b"))
+
+    receipt = b.receive(a.envelopes_for(b.version_vector()))
+
+    assert (receipt.applied, receipt.replayed, receipt.way) == (50, 50, Way.REBUILT)
+    assert b.status().rejected == 50
+    assert {row.text for row in b.query("SELECT text FROM todo")} == {"from a"}
+
+
+def test_a_late_event_takes_only_what_depends_on_it_along() -> None:
+    a, b = fleet(todo_app(), 2, clocks=[Clock(1_000), Clock(2_000)])
+    for n in range(50):
+        b.append(TodoAdded(id=f"{n}", text="from b"))
+    b.append(TodoCompleted(id="7"))
+    a.append(TodoAdded(id="7", text="from a"))
+
+    receipt = b.receive(a.envelopes_for(b.version_vector()))
+
+    assert (receipt.applied, receipt.replayed, receipt.way) == (1, 2, Way.CLOSURE)
+    assert b.query("SELECT text, done FROM todo WHERE id = '7'") == [("from a", 1)]
 
 
 def test_a_repeated_envelope_changes_nothing() -> None:

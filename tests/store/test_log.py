@@ -22,7 +22,9 @@ def log() -> Log:
 
 def entry(hlc: int, device: int, hash_: int = 0) -> Entry:
     at = Timestamp(Hlc(hlc), DeviceKey(bytes([device]) * 32), EventHash(bytes([hash_]) * 32))
-    return Entry(at, Record(Hlc(hlc), 0, "Happened", 1, b"\x80"), State.APPLIED, None, b"undo %d %d" % (hlc, device))
+    return Entry(
+        at, Record(Hlc(hlc), 0, "Happened", 1, b"\x80"), State.APPLIED, None, b"undo %d %d" % (hlc, device), None
+    )
 
 
 def filled(log: Log, seed: int) -> list[Entry]:
@@ -52,7 +54,7 @@ def test_what_becomes_of_one_event_is_noted_with_that_event_only(log: Log) -> No
     entries = filled(log, 0)
 
     for one in entries:
-        log.update(one.timestamp, State.REJECTED, str(one.timestamp), None)
+        log.update(one.timestamp, State.REJECTED, str(one.timestamp), None, None)
 
     assert [one.reason for one in log.entries()] == [str(one.timestamp) for one in entries]
 

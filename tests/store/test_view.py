@@ -102,7 +102,7 @@ def test_rewinding_any_number_of_events_restores_the_view_before_them(connection
     connection.execute("BEGIN")
     for n in range(20):
         try:
-            undos.append(view.apply(RUN, drawn(rng), at(n), 0))
+            undos.append(view.apply(RUN, drawn(rng), at(n), 0).undo)
         except Rejection:
             undos.append(None)
             assert view.digest() == digests[-1], "a rejected event leaves nothing behind"

@@ -7,6 +7,9 @@ and aliases.
 Left out: endless statements, which the authorizer cannot foresee.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import apsw
 
 from driftlog._sqlite.sqltext import excerpt, first_keyword, fold, has_words, reserved_name, statements, why_impure
@@ -19,6 +22,7 @@ KEYWORDS = ("SELECT", "VALUES", "WITH", "INSERT", "UPDATE", "DELETE", "REPLACE")
 JSON_TABLES = frozenset({"json_each", "json_tree", "jsonb_each", "jsonb_tree"})
 """Table-valued functions that read nothing but their argument."""
 
+_NAMING_A_TABLE = (apsw.SQLITE_READ, apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE)
 _BUILT_IN_TABLES = frozenset({"dbstat", "fts3tokenize"})
 _BUILT_IN_PREFIXES = ("driftlog_", "sqlite_", "pragma_")
 
@@ -55,12 +59,22 @@ class Confinement:
     after any error rather than look at its class.
     """
 
-    __slots__ = ("_names", "is_active", "reason")
+    __slots__ = ("_names", "_noted", "is_active", "reason")
 
     def __init__(self, tables: TableSet) -> None:
         self._names = tables.names
         self.is_active = False
+        self._noted: set[str] | None = None
         self.reason: str | None = None
+
+    @contextmanager
+    def noting_tables(self) -> Iterator[set[str]]:
+        """Collect the folded names of the tables that statements compiled within read or write."""
+        self._noted = noted = set[str]()
+        try:
+            yield noted
+        finally:
+            self._noted = None
 
     def take_reason(self) -> str | None:
         """Give why the last statement was refused, as the end of a sentence, and forget it; None if it was not."""
@@ -69,6 +83,8 @@ class Confinement:
 
     def __call__(self, action: int, p1: str | None, p2: str | None, db: str | None, trigger: str | None) -> int:
         """Answer SQLite: `SQLITE_OK` or `SQLITE_DENY`."""
+        if self._noted is not None and action in _NAMING_A_TABLE and p1 is not None:
+            self._noted.add(fold(p1))
         if not self.is_active:
             return apsw.SQLITE_OK
         reason = self._why_denied(action, p1 or "", p2 or "", db)

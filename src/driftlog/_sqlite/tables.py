@@ -8,7 +8,7 @@ Left out: migrations (other tables mean a rebuild), and how the tables are fille
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from itertools import pairwise
@@ -16,6 +16,7 @@ from typing import Any
 
 import apsw
 
+from driftlog._sqlite.cells import NO_CONSTRAINTS, Constraints, Shape, constraints_of, states_conflict_clause
 from driftlog._sqlite.sqltext import (
     Token,
     excerpt,
@@ -41,6 +42,7 @@ class Table:
 
     `columns` are in the order of `PreUpdate.old` and `.new`, that of CREATE TABLE; `stored` and `key` index it.
     `loose` are the key columns in which two values can count as one key (NOCASE: 'a' and 'A'; type ANY: 1 and 1.0).
+    `types` are upper case, INT written INTEGER.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Table:
     loose: tuple[int, ...]
     has_unique: bool
     is_rowid: bool
+    types: tuple[str, ...]
+    constraints: Constraints = NO_CONSTRAINTS
 
     @cached_property
     def delete_sql(self) -> str:
@@ -89,6 +93,11 @@ class Table:
         return f"{self.insert_sql} ON CONFLICT ({self._names(self.key)}) DO {action}"
 
     @cached_property
+    def clear_sql(self) -> str:
+        """Delete all rows."""
+        return f"DELETE FROM {quote(self.name)}"
+
+    @cached_property
     def select_all_sql(self) -> str:
         """Read the values of `stored` of every row, in the order of the key, which is total."""
         return f"SELECT {self._names(self.stored)} FROM {quote(self.name)} ORDER BY {self._names(self.key)}"
@@ -102,15 +111,22 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class TableSet:
-    """All that an app declares. `names` holds tables and views, folded; `fingerprint` ignores space and comments."""
+    """All that an app declares. `names` holds tables and views, folded, and `triggered` those of them with triggers;
+    `fingerprint` ignores space and comments.
+    """
 
     statements: tuple[str, ...]
     tables: tuple[Table, ...]
     names: frozenset[str]
-    has_triggers: bool
+    triggered: frozenset[str]
     has_foreign_keys: bool
     has_deferred_foreign_keys: bool
     fingerprint: bytes
+
+    @property
+    def has_triggers(self) -> bool:
+        """Whether there are any triggers."""
+        return bool(self.triggered)
 
 
 def declare_tables(sql: str, *, is_float_allowed: bool) -> TableSet:
@@ -137,15 +153,17 @@ def declare_tables(sql: str, *, is_float_allowed: bool) -> TableSet:
             _table(scratch, name, index, is_float_allowed=is_float_allowed) for index, name in enumerate(names)
         )
         _check_that_all_compile(scratch, tables, [name for name, kind in kind_by_name.items() if kind == "view"])
-        has_foreign_keys = any(_rows(scratch, "SELECT 1 FROM pragma_foreign_key_list(?)", name) for name in names)
+        tables = _with_constraints(scratch, tables, declared)
+        # SQL: the tables and views that triggers are on.
+        triggered = _rows(scratch, "SELECT tbl_name FROM sqlite_schema WHERE type = 'trigger'")
     finally:
         scratch.close()
     return TableSet(
         statements=normalised,
         tables=tables,
         names=frozenset(map(fold, kind_by_name)),
-        has_triggers=any(item.kind == "TRIGGER" for item in declared),
-        has_foreign_keys=has_foreign_keys,
+        triggered=frozenset(fold(name) for (name,) in triggered),
+        has_foreign_keys=any(table.constraints.as_child for table in tables),
         has_deferred_foreign_keys=any(_defers_foreign_keys(item) for item in declared),
         fingerprint=_fingerprint(normalised),
     )
@@ -334,7 +352,20 @@ def _table(scratch: apsw.Connection, name: str, index: int, *, is_float_allowed:
         loose=tuple(at for at in key if at in loose),
         has_unique=any(is_unique and origin != "pk" for _, origin, is_unique in indexes),
         is_rowid=key_index is None,
+        types=tuple("INTEGER" if column[1].upper() == "INT" else column[1].upper() for column in columns),
     )
+
+
+def _with_constraints(
+    scratch: apsw.Connection, tables: Sequence[Table], declared: Sequence[_Declared]
+) -> tuple[Table, ...]:
+    stating = {fold(item.name) for item in declared if item.kind == "TABLE" and states_conflict_clause(item.body)}
+    shapes = [
+        Shape(table.name, table.columns, table.types, table.key, bool(table.loose), fold(table.name) in stating)
+        for table in tables
+    ]
+    constraints = constraints_of(scratch, shapes)
+    return tuple(replace(table, constraints=each) for table, each in zip(tables, constraints, strict=True))
 
 
 def _check_that_all_compile(scratch: apsw.Connection, tables: Sequence[Table], views: Sequence[str]) -> None:

@@ -1,21 +1,28 @@
 """The fold: how events take their place in the log and change the view, each of them once.
 
-What arrives in one batch costs one rebase: the plan says from where to rewind, the view is taken back to there, and the
-log from there on is replayed merged with what arrived.
+What arrives in one batch costs one rebase. Arrivals are woven in where they belong: each is applied to the view as it
+stands, and if what it touched was touched later, those later events are undone with all that depends on them, and follow it
+again. Where too many would be undone, all of them are: the view is taken back to the first arrival, or emptied, and the log
+from there on is replayed merged with what arrived.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from heapq import heapify, heappop, heappush
 from heapq import merge as merge_sorted
 from operator import itemgetter
 from typing import NamedTuple
 
+import apsw
+
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event, Record
-from driftlog._core.merge import Extend, Rewind, plan_rebase
+from driftlog._core.merge import Extend, Way, Weave, is_rebuild_cheaper, plan_rebase, undone_one_by_one_max
+from driftlog._core.touch import TouchIndex
 from driftlog._core.values import FLOAT_MARKER, OutsideDomain, check_payload
 from driftlog._store.log import BEFORE_ALL, Entry, Log, State
 from driftlog._store.program import Program, Rejection
+from driftlog._store.tail import Tail
 from driftlog._store.view import View
 
 _log = logging.getLogger("driftlog")
@@ -25,8 +32,9 @@ class Outcome(NamedTuple):
     """What became of an event when it was applied in its place."""
 
     state: State
-    reason: str | None
-    undo: bytes | None
+    reason: str | None = None
+    undo: bytes | None = None
+    touch: bytes | None = None
 
 
 class Arrival(NamedTuple):
@@ -34,15 +42,29 @@ class Arrival(NamedTuple):
 
     timestamp: Timestamp
     record: Record
+    held: Entry | None = None
+    """Its entry, if it was held until now."""
+
+
+class Verdict(NamedTuple):
+    """An event whose state is another than before."""
+
+    entry: Entry
+    before: State | None
+    """None for an event that is new."""
 
 
 class Integrated(NamedTuple):
     """What one rebase did."""
 
     applied: int
-    """Events whose materializer ran, replayed ones included."""
-    rewound: int
+    """Events that took their place, replayed ones included."""
+    replayed: int
     """Events that had been applied before and were replayed."""
+    way: Way | None
+    """How it was done, None for nothing."""
+    verdicts: tuple[Verdict, ...] = ()
+    """What became of events otherwise than before."""
 
 
 Progress = Callable[[int], None]
@@ -50,16 +72,18 @@ Progress = Callable[[int], None]
 
 PROGRESS_EVENTS = 1_000
 
-_UNKNOWN = Outcome(State.UNKNOWN, None, None)
+_UNKNOWN = Outcome(State.UNKNOWN)
 
 
 class Fold:
     """Applies events to one view and records the outcome in one log, within the caller's transaction."""
 
-    def __init__(self, log: Log, view: View, program: Program) -> None:
+    def __init__(self, connection: apsw.Connection, log: Log, view: View, program: Program) -> None:
+        self._control = connection.cursor().execute
         self._log = log
         self._view = view
         self._program = program
+        self.tail = Tail(log, view)
 
     def apply_new(self, event: Event, at: Timestamp, record: Record) -> Entry:
         """Apply a new event of this device, and give its entry for the log.
@@ -67,8 +91,13 @@ class Fold:
         A `Rejection` leaves it to the caller to undo what was begun.
         """
         materializer = self._program.materializers[record.name, record.version]
-        undo = self._view.apply(materializer, event, at, record.wall_ms, is_guarded=False)
-        return Entry(at, record, State.APPLIED, None, undo)
+        effect = self._view.apply(materializer, event, at, record.wall_ms, is_guarded=False)
+        return Entry(at, record, State.APPLIED, None, *effect)
+
+    def log_new(self, entries: list[Entry], *, may_tie: bool) -> None:
+        """Log what `apply_new` gave, in order."""
+        self._log.append(entries, may_tie=may_tie)
+        self.tail.add(entries)
 
     def integrate(self, arrived: list[Arrival], last: Timestamp | None) -> Integrated:
         """Take in events that are neither void nor still held; `last` is the greatest timestamp placed so far.
@@ -76,54 +105,128 @@ class Fold:
         `arrived` may hold events whose time has come: those are in the log already, as held.
         """
         if not arrived:
-            return Integrated(0, 0)
+            return Integrated(0, 0, None)
         match plan_rebase(last, [arrival.timestamp for arrival in arrived]):
             case Extend():
-                return self._replay(min(arrived).timestamp, sorted(arrived))
-            case Rewind(start):
-                self._view.rewind(self._log.undos(start))
-                return self._replay(start, sorted(arrived))
+                return self._replay(min(arrived).timestamp, arrived, Way.EXTENDED)
+            case Weave(start):
+                return self._weave(start, arrived) or self._replay_from(start, arrived)
 
     def rebuild(self, progress: Progress | None = None) -> Integrated:
         """Make the view anew from the whole log."""
         self._view.drop()
         self._view.create()
-        return self._replay(BEFORE_ALL, [], progress)
+        return self._replay(BEFORE_ALL, [], Way.REBUILT, progress)
 
-    def _replay(self, start: Timestamp, arrived: list[Arrival], progress: Progress | None = None) -> Integrated:
-        applied = rewound = 0
-        released = {arrival.timestamp for arrival in arrived}
+    # --- undoing what depends on it -----------------------------------------------------------------------------------
+
+    def _weave(self, start: Timestamp, arrived: list[Arrival]) -> Integrated | None:
+        """Apply arrivals among the events from `start` on; None, with nothing changed, if too many would be undone."""
+        index = self.tail.covering(start)
+        if index is None:
+            return None
+        undone_max = undone_one_by_one_max(index.count_after(start))
+        due: list[_Step] = list(arrived)
+        heapify(due)
+        undone: set[Timestamp] = set()
+        verdicts: list[Verdict] = []
+        applied = 0
+        self._control("SAVEPOINT driftlog_weave")
+        while due:
+            # In order: whatever is applied now, nothing before it will be undone any more.
+            step = heappop(due)
+            at, record, before = step
+            outcome = self._outcome(at, record)
+            touch = self._view.touch(outcome.undo, outcome.touch)
+            conflicting = index.conflicting(at, touch)
+            if conflicting:
+                # It met what comes later, so what it did means nothing yet: it goes first, and they follow.
+                if outcome.undo is not None:
+                    self._view.rewind([outcome.undo])
+                depending = index.closure(conflicting, undone_max - len(undone))
+                if depending is None:
+                    self._control("ROLLBACK TO driftlog_weave")
+                    self._control("RELEASE driftlog_weave")
+                    self.tail.forget()
+                    return None
+                undone |= depending
+                for entry in self._undo(index, depending):
+                    heappush(due, (entry.timestamp, entry.record, entry))
+                heappush(due, step)
+                continue
+            index.add(at, touch)
+            applied += 1
+            verdicts += self._settle(at, record, before, outcome)
+        self._control("RELEASE driftlog_weave")
+        return Integrated(applied, len(undone), Way.CLOSURE if undone else Way.IN_PLACE, tuple(verdicts))
+
+    def _undo(self, index: TouchIndex, events: Iterable[Timestamp]) -> list[Entry]:
+        """Take events back that nothing else depends on, and give their entries."""
+        entries = [self._log.entry(at) for at in sorted(events)]
+        for entry in entries:
+            index.remove(entry.timestamp)
+        self._view.rewind([entry.undo for entry in entries if entry.undo is not None])
+        return entries
+
+    # --- undoing all ----------------------------------------------------------------------------------------------------
+
+    def _replay_from(self, start: Timestamp, arrived: list[Arrival]) -> Integrated:
+        later = self._log.count_from(start)
+        self.tail.forget()
+        if is_rebuild_cheaper(self._log.count() - later, later):
+            self._view.clear()
+            return self._replay(BEFORE_ALL, arrived, Way.REBUILT)
+        self._view.rewind(self._log.undos(start))
+        return self._replay(start, arrived, Way.REWOUND)
+
+    def _replay(
+        self, start: Timestamp, arrived: list[Arrival], way: Way, progress: Progress | None = None
+    ) -> Integrated:
+        """Replay the log from `start` on, which the view does not hold, merged with what arrived."""
+        applied = replayed = 0
+        verdicts: list[Verdict] = []
+        arrived = sorted(arrived)
+        due = {arrival.timestamp for arrival in arrived}
         for at, record, before in _in_order(self._log.entries(start), arrived):
-            if before is not None and before.state is State.HELD and at not in released:
+            if before is not None and before.state is State.HELD and at not in due:
                 continue
             outcome = self._outcome(at, record)
             applied += 1
-            if before is None:
-                self._log.insert(at, record, *outcome)
-            else:
-                rewound += before.state is not State.HELD
-                if outcome != (before.state, before.reason, before.undo):
-                    self._log.update(at, *outcome)
+            replayed += before is not None and before.state is not State.HELD
+            verdicts += self._settle(at, record, before, outcome)
+            if way is Way.EXTENDED:
+                self.tail.add([Entry(at, record, *outcome)])
             if progress is not None and applied % PROGRESS_EVENTS == 0:
                 progress(applied)
-        return Integrated(applied, rewound)
+        return Integrated(applied, replayed, way, tuple(verdicts))
+
+    # --- one event ------------------------------------------------------------------------------------------------------
+
+    def _settle(self, at: Timestamp, record: Record, before: Entry | None, outcome: Outcome) -> Iterator[Verdict]:
+        """Write down what became of an event; gives that, if it is news."""
+        if before is None:
+            self._log.insert(at, record, *outcome)
+        elif outcome != before[2:]:
+            self._log.update(at, *outcome)
+        if (before.state if before is not None else State.APPLIED) is not outcome.state:
+            yield Verdict(Entry(at, record, *outcome), before.state if before is not None else None)
 
     def _outcome(self, at: Timestamp, record: Record) -> Outcome:
         materializer = self._program.materializers.get((record.name, record.version))
         if materializer is None:
             return _UNKNOWN
         if self._has_forbidden_float(record.payload):
-            return Outcome(State.REJECTED, "it holds a float, which the app is not declared with", None)
+            return Outcome(State.REJECTED, "it holds a float, which the app is not declared with")
         try:
             event = materializer.decode(record.payload)
         except Exception as error:  # noqa: BLE001 - what a type raises of itself is a verdict on the event
             # Any: a type may check itself with code of the app's. The words are ours, because msgspec's may change.
             _log.warning("the payload of a %s does not fit the type: %s", record.name, error)
-            return Outcome(State.REJECTED, f"the payload does not fit {record.name} version {record.version}", None)
+            return Outcome(State.REJECTED, f"the payload does not fit {record.name} version {record.version}")
         try:
-            return Outcome(State.APPLIED, None, self._view.apply(materializer, event, at, record.wall_ms))
+            return Outcome(State.APPLIED, None, *self._view.apply(materializer, event, at, record.wall_ms))
         except Rejection as rejection:
-            return Outcome(State.REJECTED, rejection.reason, None)
+            return Outcome(State.REJECTED, rejection.reason, None, rejection.touch)
 
     def _has_forbidden_float(self, payload: bytes) -> bool:
         # Envelopes let floats through, because a relay's devices may know other apps' types; the app's own line is here.

@@ -8,7 +8,8 @@ import apsw
 
 from driftlog._core.clock import Hlc, Timestamp
 from driftlog._core.event import Record
-from driftlog._core.ids import DeviceKey, EventHash
+from driftlog._core.ids import HASH_BYTES, KEY_BYTES, DeviceKey, EventHash
+from driftlog._core.limits import HLC_MAX
 from driftlog._sqlite.rows import raw_rows
 
 
@@ -36,17 +37,20 @@ class Entry(NamedTuple):
     state: State
     reason: str | None
     undo: bytes | None
+    """The rows it changed, as they were."""
+    touch: bytes | None
+    """The cells it touched besides."""
 
 
 PAGE_ROWS: Final = 1_000
 """Rows read at a time, so that a statement is never open while the log is written."""
 
-_COLUMNS: Final = "hlc, device, hash, wall_ms, name, version, payload, state, reason, undo"
+_COLUMNS: Final = "hlc, device, hash, wall_ms, name, version, payload, state, reason, undo, touch"
 _PLACE: Final = "hlc = ? AND device = ? AND hash = ?"
 
 
 def _inserting(table: str) -> str:
-    return f"INSERT INTO {table} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    return f"INSERT INTO {table} ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def _both(columns: str, condition: str) -> str:
@@ -61,13 +65,18 @@ def _ordered(columns: str, condition: str) -> str:
 
 _INSERT = _inserting("driftlog_log")
 _INSERT_TIE = _inserting("driftlog_tie")
-_UPDATE = f"UPDATE driftlog_log SET state = ?, reason = ?, undo = ? WHERE {_PLACE}"
-_UPDATE_TIE = f"UPDATE driftlog_tie SET state = ?, reason = ?, undo = ? WHERE {_PLACE}"
+_UPDATE = f"UPDATE driftlog_log SET state = ?, reason = ?, undo = ?, touch = ? WHERE {_PLACE}"
+_UPDATE_TIE = f"UPDATE driftlog_tie SET state = ?, reason = ?, undo = ?, touch = ? WHERE {_PLACE}"
+_ENTRY = f"SELECT {_COLUMNS} FROM driftlog_entry WHERE {_PLACE}"
 _HAS = f"SELECT 1 FROM driftlog_entry WHERE {_PLACE}"
 _HAS_ANY = "SELECT 1 FROM driftlog_entry WHERE hlc BETWEEN ? AND ? AND device = ? LIMIT 1"
 _FROM = f"{_ordered(_COLUMNS, '(hlc, device, hash) >= (?1, ?2, ?3)')} LIMIT ?4"
 _AFTER = f"{_ordered(_COLUMNS, '(hlc, device, hash) > (?1, ?2, ?3)')} LIMIT ?4"
 _UNDO_FROM = _ordered("undo, hlc, device, hash", "(hlc, device, hash) >= (?1, ?2, ?3) AND undo IS NOT NULL")
+_TOUCHES = _ordered(
+    "hlc, device, hash, undo, touch",
+    "(hlc, device, hash) >= (?1, ?2, ?3) AND (hlc, device, hash) < (?4, ?5, ?6) AND state <> 2",
+)
 # The order's end is nearly always not held, so this reads one row of each.
 _LAST_PLACED = f"{_both('hlc, device, hash', 'state <> 2')} ORDER BY hlc DESC, device DESC, hash DESC LIMIT 1"
 # The first half is what the partial indexes say of themselves: SQLite does not conclude it from the second.
@@ -77,12 +86,14 @@ _HELD_UP_TO = _ordered(_COLUMNS, f"{_IS_HELD} AND hlc <= ?1")
 _OWN_AFTER = """
 SELECT hlc, wall_ms, name, version, payload FROM driftlog_entry WHERE hlc > ? AND device = ? ORDER BY hlc LIMIT ?
 """
+_COUNT_FROM = "SELECT count(*) FROM driftlog_entry WHERE (hlc, device, hash) >= (?, ?, ?)"
 _COUNT = "SELECT (SELECT count(*) FROM driftlog_log) + (SELECT count(*) FROM driftlog_tie)"
 _COUNT_HELD = f"SELECT device, count(*) FROM driftlog_entry WHERE {_IS_HELD} GROUP BY device"
 _LAST_OWN_AFTER = "SELECT max(hlc) FROM driftlog_entry WHERE hlc > ? AND device = ?"
 _COUNT_OWN_AFTER = "SELECT count(*) FROM driftlog_entry WHERE hlc > ? AND device = ?"
 
 BEFORE_ALL: Final = Timestamp(Hlc(-1), DeviceKey(b""), EventHash(b""))
+AFTER_ALL: Final = Timestamp(Hlc(HLC_MAX), DeviceKey(b"\xff" * KEY_BYTES), EventHash(b"\xff" * (HASH_BYTES + 1)))
 
 
 class Log:
@@ -96,11 +107,17 @@ class Log:
         self._insert_all = cursor.executemany
 
     def insert(
-        self, at: Timestamp, record: Record, state: State, reason: str | None = None, undo: bytes | None = None
+        self,
+        at: Timestamp,
+        record: Record,
+        state: State,
+        reason: str | None = None,
+        undo: bytes | None = None,
+        touch: bytes | None = None,
     ) -> None:
         """Add an event that is not in the log yet."""
         _, wall_ms, name, version, payload = record
-        row = (*at, wall_ms, name, version, payload, _NUMBER_BY_STATE[state], reason, undo)
+        row = (*at, wall_ms, name, version, payload, _NUMBER_BY_STATE[state], reason, undo, touch)
         try:
             self._insert(_INSERT, row)
         except apsw.ConstraintError:
@@ -118,14 +135,14 @@ class Log:
         self._insert_all(
             _INSERT,
             [
-                (*at, wall_ms, name, version, payload, _NUMBER_BY_STATE[state], reason, undo)
-                for at, (_, wall_ms, name, version, payload), state, reason, undo in entries
+                (*at, wall_ms, name, version, payload, _NUMBER_BY_STATE[state], reason, undo, touch)
+                for at, (_, wall_ms, name, version, payload), state, reason, undo, touch in entries
             ],
         )
 
-    def update(self, at: Timestamp, state: State, reason: str | None, undo: bytes | None) -> None:
+    def update(self, at: Timestamp, state: State, reason: str | None, undo: bytes | None, touch: bytes | None) -> None:
         """Set what became of an event in the log."""
-        parameters = (_NUMBER_BY_STATE[state], reason, undo, *at)
+        parameters = (_NUMBER_BY_STATE[state], reason, undo, touch, *at)
         self._connection.execute(_UPDATE, parameters)
         if not self._connection.changes():
             self._connection.execute(_UPDATE_TIE, parameters)
@@ -137,6 +154,10 @@ class Log:
     def holds_any(self, device: DeviceKey, first: int, last: int) -> bool:
         """Tell whether any event of a device with a stamp from `first` to `last` is in the log."""
         return self._connection.execute(_HAS_ANY, (first, last, device)).get is not None
+
+    def entry(self, at: Timestamp) -> Entry:
+        """Give an event that is in the log."""
+        return _entry(next(raw_rows(self._connection, _ENTRY, at)))
 
     def entries(self, start: Timestamp = BEFORE_ALL) -> Iterator[Entry]:
         """Give the entries from `start` on, in order. What is inserted before the entry last given is not seen."""
@@ -156,6 +177,13 @@ class Log:
         """Give the undo data from `start` on, oldest first. The log must not be written meanwhile."""
         for undo, *_ in raw_rows(self._connection, _UNDO_FROM, start):
             yield undo
+
+    def touches(
+        self, start: Timestamp, end: Timestamp = AFTER_ALL
+    ) -> Iterator[tuple[Timestamp, bytes | None, bytes | None]]:
+        """Give undo and touch data of the placed events from `start` on and before `end`. Do not write the log meanwhile."""
+        for hlc, device, event_hash, undo, touch in raw_rows(self._connection, _TOUCHES, (*start, *end)):
+            yield Timestamp(hlc, device, event_hash), undo, touch
 
     def last_placed(self) -> Timestamp | None:
         """Give the greatest timestamp that is not held."""
@@ -185,6 +213,11 @@ class Log:
         count: int = self._connection.execute(_COUNT).get
         return count
 
+    def count_from(self, start: Timestamp) -> int:
+        """Count the events from `start` on. Reads all of them."""
+        count: int = self._connection.execute(_COUNT_FROM, start).get
+        return count
+
     def count_held_by_device(self) -> dict[DeviceKey, int]:
         """Count the held events of each device that has any."""
         return {DeviceKey(device): count for device, count in raw_rows(self._connection, _COUNT_HELD)}
@@ -196,6 +229,6 @@ class Log:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    hlc, device, event_hash, wall_ms, name, version, payload, state, reason, undo = row
+    hlc, device, event_hash, wall_ms, name, version, payload, state, reason, undo, touch = row
     record = Record(hlc, wall_ms, name, version, payload)
-    return Entry(Timestamp(hlc, device, event_hash), record, STATES[state], reason, undo)
+    return Entry(Timestamp(hlc, device, event_hash), record, STATES[state], reason, undo, touch)

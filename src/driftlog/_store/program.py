@@ -23,11 +23,12 @@ Handler = Callable[[Any, Any], None]
 class Rejection(Exception):
     """Raised by `reject`: this event has no effect in its place."""
 
-    def __init__(self, reason: str, event_name: str = "") -> None:
+    def __init__(self, reason: str, event_name: str = "", touch: bytes | None = None) -> None:
         # Whatever was given: a number is a poor reason, but it is no reason to stop.
         super().__init__(str(reason))
         self.reason = str(reason)
         self.event_name = event_name
+        self.touch = touch
 
 
 def reject(reason: str) -> NoReturn:

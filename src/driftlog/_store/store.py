@@ -18,6 +18,7 @@ from driftlog._core.envelope import Envelope
 from driftlog._core.event import Event, Record, place
 from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash, SpaceId
 from driftlog._core.limits import ENVELOPE_EVENTS_MAX, ENVELOPE_HEADS_MAX, WAITING_BYTES_MAX
+from driftlog._core.merge import Way
 from driftlog._core.version_vector import Head
 from driftlog._sqlite.connection import ENVIRONMENT_ERRORS, write_transaction
 from driftlog._store.chain import Chains
@@ -58,6 +59,8 @@ class Received:
     """Envelopes that wait for a predecessor."""
     dropped: int = 0
     """Envelopes not kept: their predecessor is missing, and too many wait already."""
+    way: Way | None = None
+    """How the events took their place, None if there were none."""
 
 
 class Store:
@@ -79,7 +82,7 @@ class Store:
         self.chains = Chains(connection)
         self.meta = Meta(connection)
         self.view = View(connection, program.tables)
-        self._fold = Fold(self.log, self.view, program)
+        self._fold = Fold(connection, self.log, self.view, program)
         # One cursor for what every transaction says: making another costs as much as what it runs.
         self._control = connection.cursor().execute
         self._program = program
@@ -122,10 +125,12 @@ class Store:
         """Commit, unless the machine has failed meanwhile. `transaction` calls it."""
         self.check_sound()
         self._control("COMMIT")
+        self._fold.tail.commit()
 
     def roll_back(self) -> None:
         """Undo what was begun, if SQLite has not already, and forget what is remembered of the file."""
         self._data_version = -1
+        self._fold.tail.roll_back()
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
 
@@ -143,6 +148,7 @@ class Store:
                     self.connection.execute("ROLLBACK TO driftlog_part")
                     self.connection.execute("RELEASE driftlog_part")
                 self._last, self._own_hlc = last, own_hlc
+                self._fold.tail.roll_back()
                 raise
             self.connection.execute("RELEASE driftlog_part")
 
@@ -179,6 +185,7 @@ class Store:
         # The pragma, not apsw's data_version(): only it looks at the file, where another process may have written.
         version = self._control("PRAGMA data_version").get
         if version != self._data_version:
+            self._fold.tail.forget()
             self._last = self.log.last_placed()
             self._first_held = self.log.first_held()
             _, sealed = self.meta.own_branch()
@@ -194,7 +201,7 @@ class Store:
 
     def _release_held(self) -> None:
         due = self.log.held_up_to(last_not_held(self._clock()))
-        self._integrate([Arrival(entry.timestamp, entry.record) for entry in due])
+        self._integrate([Arrival(entry.timestamp, entry.record, entry) for entry in due])
         self._first_held = self.log.first_held()
 
     def _integrate(self, arrived: list[Arrival]) -> Integrated:
@@ -219,7 +226,7 @@ class Store:
             record = Record(Hlc(hlc), wall_ms, event.event_name, event.event_version, payload)
             entries.append(self._fold.apply_new(event, place(self._space, self._device, record), record))
         # Later than all that is placed; but a held event may bear one of these stamps.
-        self.log.append(entries, may_tie=self._first_held is not None)
+        self._fold.log_new(entries, may_tie=self._first_held is not None)
         newest = entries[-1].timestamp
         self._last, self._own_hlc = newest, newest.hlc
         return tuple([entry.timestamp for entry in entries])
@@ -289,7 +296,16 @@ class Store:
         integrated = self._integrate([Arrival(at, record) for at, record in arrived.items()])
         if held:
             self._first_held = self.log.first_held()
-        return Received(new, integrated.applied - integrated.rewound, integrated.rewound, held, void, waiting, dropped)
+        return Received(
+            new,
+            integrated.applied - integrated.replayed,
+            integrated.replayed,
+            held,
+            void,
+            waiting,
+            dropped,
+            integrated.way,
+        )
 
     def _sort_out(self, device: DeviceKey, records: list[Record], arrived: dict[Timestamp, Record]) -> int:
         """Put events that are due into `arrived`, log those that are held and count them; pass over known ones."""

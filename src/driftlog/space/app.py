@@ -14,7 +14,7 @@ from driftlog._crypto.keys import Entropy
 from driftlog._sqlite.connection import Durability
 from driftlog._sqlite.tables import declare_tables
 from driftlog._store.program import Materializer, Program
-from driftlog._store.view import ViewTransaction
+from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import InvalidApp
 from driftlog.space.opening import Clock, join_space, open_space
 from driftlog.space.space import Space

@@ -198,6 +198,7 @@ class Space:
             waiting=received.waiting,
             dropped=received.dropped,
             refused=refused,
+            way=received.way,
         )
 
     def seal(self) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event
 from driftlog._core.ids import DeviceKey
+from driftlog._core.merge import Way
 from driftlog._protocol.device_values import SyncState
 from driftlog._store.log import State
 
@@ -55,6 +56,8 @@ class Receipt:
     """Envelopes not kept, because too many wait for a predecessor already: give them again after those."""
     refused: tuple[Refusal, ...]
     """Envelopes that were not let in, and why."""
+    way: Way | None
+    """How the events took their place, None if there were none."""
 
 
 @dataclass(frozen=True, slots=True)

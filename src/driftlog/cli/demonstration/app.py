@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from driftlog._core.event import Event
 from driftlog._store.program import reject
-from driftlog._store.view import ViewTransaction
+from driftlog._store.view_transaction import ViewTransaction
 from driftlog.space.app import App
 
 _EventT = TypeVar("_EventT", bound=Event)

@@ -1,0 +1,68 @@
+"""The touch index of the log's end: built when a first late event asks for it, kept up to date, and forgotten in doubt.
+
+It is memory about what is in the file. Whatever undoes a transaction, or comes from another process, makes it doubtful; then
+it is forgotten, and built anew from the log, at some 2 µs an event, when it is next asked for.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from driftlog._core.clock import Timestamp
+from driftlog._core.touch import TouchIndex
+from driftlog._store.log import Entry, Log
+from driftlog._store.view import View
+
+TAIL_EVENTS_MAX: Final = 200_000
+"""Bounds the index at some 120 MB. Events further back are rewound to, which costs no memory."""
+
+
+class Tail:
+    """Keeps the index, within the caller's transactions."""
+
+    def __init__(self, log: Log, view: View) -> None:
+        self._log = log
+        self._view = view
+        self._index: TouchIndex | None = None
+        self._is_changed = False
+
+    def covering(self, start: Timestamp) -> TouchIndex | None:
+        """Give the index of all events from `start` on; None if there are too many."""
+        index = self._index
+        if index is None:
+            index = self._index = TouchIndex(start)
+            entries = self._log.touches(start)
+        elif start < index.start:
+            entries = self._log.touches(start, index.start)
+            index.start = start
+        else:
+            self._is_changed = True
+            return index
+        self._is_changed = True
+        for at, undo, touch in entries:
+            index.add(at, self._view.touch(undo, touch))
+            if len(index) > TAIL_EVENTS_MAX:
+                self.forget()
+                return None
+        return index
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Take note of events that were applied after all others."""
+        if self._index is None:
+            return
+        self._is_changed = True
+        for entry in entries:
+            self._index.add(entry.timestamp, self._view.touch(entry.undo, entry.touch))
+
+    def forget(self) -> None:
+        """Let go of the index."""
+        self._index = None
+        self._is_changed = False
+
+    def commit(self) -> None:
+        """Take note that what was changed in the log stays."""
+        self._is_changed = False
+
+    def roll_back(self) -> None:
+        """Take note that the log is as it was when the transaction began."""
+        if self._is_changed:
+            self.forget()

@@ -1,0 +1,118 @@
+"""What a materializer holds: the app's tables, confined to what every device answers alike, and recorded as it is used."""
+
+import apsw
+
+from driftlog._core.clock import Timestamp
+from driftlog._core.entropy import EventEntropy
+from driftlog._sqlite.confine import Confinement, vet_statement
+from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
+from driftlog._sqlite.rows import Parameters, Row, fetch_all, fetch_one
+from driftlog._sqlite.sqltext import excerpt
+from driftlog._sqlite.tables import TableSet
+from driftlog._store.access import Access, access_of
+from driftlog._store.recording import Recorder
+from driftlog.errors import DriftlogError, ForbiddenSQL
+
+
+class ViewTransaction:
+    """What a materializer gets: the app's tables, and the event's place, time and dice. Nothing else.
+
+    It is valid while the materializer runs. Statements are SELECT, INSERT, UPDATE and DELETE on the app's tables; what
+    could differ between devices (clocks, `random()`, other databases) raises `ForbiddenSQL`.
+    """
+
+    __slots__ = (
+        "_access_by_sql", "_confinement", "_connection", "_entropy", "_failure", "_recorder", "_tables", "_write",
+        "timestamp", "wall_ms",
+    )  # fmt: skip
+
+    timestamp: Timestamp
+    """The event's place in the total order."""
+    wall_ms: int
+    """What the device's clock showed when the event was made, milliseconds since 1970."""
+
+    def __init__(
+        self, connection: apsw.Connection, tables: TableSet, confinement: Confinement, recorder: Recorder
+    ) -> None:
+        self._connection = connection
+        # One cursor for every write: making another costs as much as a small statement.
+        self._write = connection.cursor().execute
+        self._confinement = confinement
+        self._tables = tables
+        self._recorder = recorder
+        self._access_by_sql: dict[str, Access] = {}
+        self._entropy: EventEntropy | None = None
+        self._failure: Exception | None = None
+
+    def execute(self, sql: str, parameters: Parameters = ()) -> None:
+        """Run one INSERT, UPDATE or DELETE."""
+        access = self._access(sql, parameters)
+        before = self._recorder.change_count()
+        try:
+            # To the end: rows left unread, of a RETURNING, would hold the cursor's statement open.
+            self._write(sql, parameters).fetchall()
+        except apsw.Error as error:
+            raise self._explained(sql, parameters, error) from None
+        self._recorder.note(access, parameters, before)
+
+    def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
+        """Give the first row of a query, or None."""
+        access = self._access(sql, parameters)
+        before = self._recorder.change_count()
+        try:
+            row = fetch_one(self._connection, sql, parameters)
+        except apsw.Error as error:
+            raise self._explained(sql, parameters, error) from None
+        self._recorder.note(access, parameters, before)
+        return row
+
+    def query(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+        """Give all rows of a query. Without ORDER BY their order is SQLite's choice; do not let the result hang on it."""
+        access = self._access(sql, parameters)
+        before = self._recorder.change_count()
+        try:
+            rows = fetch_all(self._connection, sql, parameters)
+        except apsw.Error as error:
+            raise self._explained(sql, parameters, error) from None
+        self._recorder.note(access, parameters, before)
+        return rows
+
+    def random_int(self, low: int, high: int) -> int:
+        """Draw an integer from `low` to `high`, both included: the same on every device and at every replay."""
+        return self._dice().integer(low, high)
+
+    def random_bytes(self, count: int) -> bytes:
+        """Draw bytes: the same on every device and at every replay. They are not secret."""
+        return self._dice().take(count)
+
+    def new_id(self) -> str:
+        """Draw an id of 26 letters and digits: unique, and the same on every device and at every replay."""
+        return self._dice().new_id()
+
+    def _dice(self) -> EventEntropy:
+        if self._entropy is None:
+            self._entropy = EventEntropy(self.timestamp.event_hash)
+        return self._entropy
+
+    def _access(self, sql: str, parameters: Parameters) -> Access:
+        if not self._confinement.is_active:
+            raise DriftlogError("a materializer's tx was used after the materializer returned; use it within only")
+        access = self._access_by_sql.get(sql)
+        if access is None:
+            vet_statement(sql)
+            try:
+                access = access_of(self._connection, self._confinement, self._tables, sql, parameters)
+            except apsw.Error as error:
+                raise self._explained(sql, parameters, error) from None
+            self._access_by_sql[sql] = access
+        return access
+
+    def _explained(self, sql: str, parameters: Parameters, error: Exception) -> Exception:
+        access = self._access_by_sql.get(sql)
+        if access is not None:
+            self._recorder.note_failure(access, parameters)
+        if isinstance(error, ENVIRONMENT_ERRORS):
+            # A materializer may catch it and go on; the engine may not.
+            self._failure = error
+        reason = self._confinement.take_reason()
+        return error if reason is None else ForbiddenSQL(f"`{excerpt(sql)}`: {reason}")

@@ -140,6 +140,7 @@ def test_the_public_names_are_these() -> None:
         "EventRejected",
         "Head",
         "LogEntry",
+        "Past",
         "Phase",
         "Receipt",
         "Refusal",

@@ -26,6 +26,7 @@ from driftlog.errors import DriftlogError
 from driftlog.space.appender import rejected
 from driftlog.space.engine import Engine
 from driftlog.space.entries import decode_entries, prepare_events
+from driftlog.space.past import Past, view_at
 from driftlog.space.status import LogEntry, Receipt, Status
 from driftlog.space.survey import survey
 from driftlog.space.syncing import Sync, Syncing
@@ -129,6 +130,20 @@ class Space:
         """Give the log's entries in the total order: those after and before the given timestamps, where they are given."""
         self._engine.check_open()
         return decode_entries(self._engine.reader, self._engine.program, after, before)
+
+    def at(self, timestamp: Timestamp) -> Past:
+        """Give the view as it was right after the event with this timestamp, as the log is known now: a copy for reading.
+
+        Every event up to and including that place counts, whether or not there is one with just this timestamp, and so do
+        late arrivals that belong before it. Held, rejected and unknown events have no part in it, as in the view.
+
+        The tables are copied into memory and taken back: about 1.2 µs a row that there is now, and 2 to 3 µs for each event
+        after the timestamp (100,000 rows, 100,000 later events: 0.5 s). No materializer runs. Nobody waits meanwhile, except
+        for the copying where the space has one connection only: in memory, or opened read-only. Raises `AppChanged` if
+        another version of the app made the tables.
+        """
+        self._engine.check_open()
+        return view_at(self._engine.reader, self._engine.program, timestamp)
 
     def digest(self) -> bytes:
         """Hash the view: 32 bytes, equal on devices whose tables are equal. Reads every row."""

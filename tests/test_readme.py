@@ -36,7 +36,11 @@ def test_the_front_pages_code_runs_and_does_what_it_says(
     assert theirs.query("SELECT id FROM todo") == [("1",)]
     assert theirs.digest() == ours.digest()
     exec(fourth, {"space": theirs})  # noqa: S102
-    assert capsys.readouterr().out == "[Row(text='milk', done=0)]\n"
+    assert capsys.readouterr().out.splitlines() == [
+        "[Row(text='milk', done=0)]",
+        "TodoAdded(id='1', text='milk')",
+        "TodoCompleted(id='1')",
+    ]
     ours.close()
     theirs.close()
 

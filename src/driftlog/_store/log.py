@@ -68,6 +68,7 @@ _HAS_ANY = "SELECT 1 FROM driftlog_entry WHERE hlc BETWEEN ? AND ? AND device = 
 _FROM = f"{_ordered(_COLUMNS, '(hlc, device, hash) >= (?1, ?2, ?3)')} LIMIT ?4"
 _AFTER = f"{_ordered(_COLUMNS, '(hlc, device, hash) > (?1, ?2, ?3)')} LIMIT ?4"
 _UNDO_FROM = _ordered("undo, hlc, device, hash", "(hlc, device, hash) >= (?1, ?2, ?3) AND undo IS NOT NULL")
+_UNDO_HOLDING = _ordered(_COLUMNS, "undo IS NOT NULL AND instr(undo, ?1)")
 # The order's end is nearly always not held, so this reads one row of each.
 _LAST_PLACED = f"{_both('hlc, device, hash', 'state <> 2')} ORDER BY hlc DESC, device DESC, hash DESC LIMIT 1"
 # The first half is what the partial indexes say of themselves: SQLite does not conclude it from the second.
@@ -156,6 +157,10 @@ class Log:
         """Give the undo data from `start` on, oldest first. The log must not be written meanwhile."""
         for undo, *_ in raw_rows(self._connection, _UNDO_FROM, start):
             yield undo
+
+    def holding(self, mark: bytes) -> Iterator[Entry]:
+        """Give the entries whose undo data holds these bytes, in order: looked for in SQLite, all others stay there."""
+        return map(_entry, raw_rows(self._connection, _UNDO_HOLDING, (mark,)))
 
     def last_placed(self) -> Timestamp | None:
         """Give the greatest timestamp that is not held."""

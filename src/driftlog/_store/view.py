@@ -334,6 +334,12 @@ def pack_undo(images: dict[Image, RowImage]) -> bytes:
     return _encode((absent, present))
 
 
+def unpack_undo(undo: bytes) -> _Undo:
+    """Give the two lists of `pack_undo`: the keys of rows that were not there, and the rows that were."""
+    images: _Undo = _decode_undo(undo)
+    return images
+
+
 def _rejection(materializer: Materializer, event: Event, error: Exception) -> Rejection:
     match error:
         case Rejection():

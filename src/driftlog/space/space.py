@@ -5,7 +5,7 @@ connection of their own and never wait for a writer.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -17,7 +17,7 @@ from driftlog._core.event import Event
 from driftlog._core.version_vector import VersionVector
 from driftlog._sqlite.connection import storage_errors
 from driftlog._sqlite.reading import query_all, query_one
-from driftlog._sqlite.rows import Parameters, Row
+from driftlog._sqlite.rows import Parameters, Row, SqlValue
 from driftlog._store.fold import Progress
 from driftlog._store.program import Program, Rejection
 from driftlog._store.store import Store
@@ -30,6 +30,7 @@ from driftlog.space.past import Past, view_at
 from driftlog.space.status import LogEntry, Receipt, Status
 from driftlog.space.survey import survey
 from driftlog.space.syncing import Sync, Syncing
+from driftlog.space.why import why_row
 
 
 class Transaction:
@@ -144,6 +145,19 @@ class Space:
         """
         self._engine.check_open()
         return view_at(self._engine.reader, self._engine.program, timestamp)
+
+    def why(self, table: str, key: SqlValue | Sequence[SqlValue]) -> list[LogEntry]:
+        """Give the events that made a row what it is, in order: all that made, changed or removed it, at any time.
+
+        What came over it through cascades and triggers counts. `key` is the row's primary key, a sequence where that has
+        several columns; the row need not be there any more. Keys are compared as SQLite does, 'a' and 'A' being one under
+        NOCASE. Raises `InvalidKey` for a table or key that the app cannot have.
+
+        Searches the undo data of the whole log: 0.2 to 0.4 µs an event, and up to 5 µs for a key so short that its bytes are
+        in most of it, such as the integer 0. Nobody waits meanwhile, except where the space has one connection only.
+        """
+        self._engine.check_open()
+        return why_row(self._engine.reader, self._engine.program, table, key)
 
     def digest(self) -> bytes:
         """Hash the view: 32 bytes, equal on devices whose tables are equal. Reads every row."""

@@ -4,6 +4,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import RLock
 
@@ -180,7 +181,17 @@ def test_a_closed_space_has_no_past(space: Space) -> None:
         space.at(BEFORE_ALL)
 
 
-@pytest.mark.parametrize("wrong", [7, None, (1, b"", b""), BEFORE_ALL._replace(hlc=Hlc(2**63))], ids=str)
+WRONG = {
+    "a number": 7,
+    "nothing": None,
+    "a plain tuple": (1, b"", b""),
+    "a stamp too great": BEFORE_ALL._replace(hlc=Hlc(2**63)),
+    "a stamp too small": BEFORE_ALL._replace(hlc=Hlc(-1)),
+    "text for a device": BEFORE_ALL._replace(device="a"),  # type: ignore[arg-type] # a caller without types
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_what_is_no_timestamp_is_refused_in_words(space: Space, wrong: Timestamp) -> None:
     with pytest.raises(
         DriftlogError, match="is no timestamp with a stamp from 0 to 9223372036854775807; give one that"
@@ -198,6 +209,30 @@ def test_a_writer_in_the_midst_of_a_transaction_is_neither_waited_for_nor_seen(t
             tx.append(TodoAdded(id="b", text="y"))
             with space.at(AFTER_ALL) as past:
                 assert rows(past) == [("a", 0)]
+
+
+def test_a_space_in_memory_shows_within_a_transaction_what_the_transaction_has_appended() -> None:
+    with APP.open(":memory:") as space, space.transaction() as tx:
+        tx.append(TodoAdded(id="a", text="x"))
+        with space.at(AFTER_ALL) as past:
+            assert rows(past) == [("a", 0)]
+
+
+def test_tables_and_log_are_of_one_moment_while_another_thread_appends(space: Space) -> None:
+    [first] = space.append(TodoAdded(id="a", text="x"))
+
+    def write() -> None:
+        for number in range(100):
+            space.append(TodoAdded(id=str(number), text="y"))
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        looks = 0
+        while not writing.done() or looks < 3:
+            with space.at(first) as past:
+                assert rows(past) == [("a", 0)]
+            looks += 1
+        writing.result()
 
 
 def test_the_file_is_found_after_the_working_directory_has_changed(

@@ -1,4 +1,4 @@
-"""Timestamps on the command line: as `driftlog log` prints them, or a part of one, which stands for one side of all it fits."""
+"""Stamps on the command line: as `driftlog log` prints them, or a part of one, which stands for one side of all it fits."""
 
 import argparse
 import re

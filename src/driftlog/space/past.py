@@ -30,8 +30,9 @@ class Past:
     timestamp: Timestamp
     """Up to which place in the order the events count, this one included."""
 
-    def __init__(self, connection: apsw.Connection, tables: TableSet, timestamp: Timestamp) -> None:
+    def __init__(self, connection: apsw.Connection, tables: TableSet, timestamp: Timestamp, name: str) -> None:
         self.timestamp = timestamp
+        self._name = name
         self._connection = connection
         self._tables = tables
         self._lock = Lock()
@@ -39,13 +40,13 @@ class Past:
 
     def query(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Give the rows of a query on the app's tables as they were. The engine's own tables are not in it."""
-        with self._lock:
+        with storage_errors(self._name), self._lock:
             self._check_open()
             return query_all(self._connection, sql, parameters)
 
     def digest(self) -> bytes:
         """Hash the tables: 32 bytes, equal to what `space.digest()` gave if it stood here. Reads every row."""
-        with self._lock:
+        with storage_errors(self._name), self._lock:
             self._check_open()
             return view_digest(self._connection, self._tables)
 
@@ -77,18 +78,20 @@ def view_at(reader: Reader, program: Program, timestamp: Timestamp) -> Past:
     with storage_errors(reader.path), reader.apart() as source:
         check_view_is_of(source, program, reader.path)
         copied = copy_view(source, program.tables, timestamp)
+    name = f"{reader.path} at {timestamp}, in memory"
     try:
-        with storage_errors(f"the copy of {reader.path} in memory"):
+        with storage_errors(name):
             take_back(copied, program.tables)
     except BaseException:
         copied.connection.close()
         raise
-    return Past(copied.connection, program.tables, timestamp)
+    return Past(copied.connection, program.tables, timestamp, name)
 
 
 def check_timestamp(timestamp: Timestamp) -> None:
     """Raise unless it can be compared with those in the log."""
-    if not isinstance(timestamp, Timestamp) or not -1 <= timestamp.hlc <= HLC_MAX:
+    is_one = isinstance(timestamp, Timestamp) and isinstance(timestamp.hlc, int) and 0 <= timestamp.hlc <= HLC_MAX
+    if not (is_one and isinstance(timestamp.device, bytes) and isinstance(timestamp.event_hash, bytes)):
         raise DriftlogError(
             f"{timestamp!r} is no timestamp with a stamp from 0 to {HLC_MAX}; give one that `append` returned or `log` shows"
         )

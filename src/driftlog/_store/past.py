@@ -3,7 +3,7 @@
 The log keeps, with every applied event, the images of the rows it changed, and keeps them exact in the total order,
 whatever arrived when. So the past is not replayed: the tables are copied as they are, and the images of all later events
 are put back, each row once. No materializer runs. Replaying from empty was rejected: it costs some six times as much an
-event, so only the first tenth of a log would gain, and it would need a second way to fold.
+event, so only the first fifth of a log would gain, and it would need a second way to fold.
 
 Left out: keeping a copy up to date. It is of one moment, and what arrives later does not reach it.
 """

@@ -20,6 +20,7 @@ from driftlog._store import tail
 from driftlog.testing import fleet
 from tests.machines import Clock, Machine
 from tests.oracle import DAY_MS, Verdict, Witness
+from tests.past import compare_past
 from tests.programs import VARIANTS, app_of
 from tests.random_programs import Taste
 from tests.stranger import Stranger
@@ -327,6 +328,9 @@ class Case:
             machine.compare(verdict)
             assert machine.space.digest() == digest, "equal views have equal digests"
             machine.check_undo()
+        # Before any rebuild: the undo data is as the rebases have left it.
+        if places := sorted(everybody[0].witness.placed):
+            compare_past(self._rng.choice(everybody), self._variant, [self._rng.choice(places)])
         for machine in self._rng.sample(everybody, 2):
             machine.rebuild()
             machine.compare(verdict or machine.check())

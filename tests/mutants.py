@@ -94,8 +94,8 @@ def the_first_part_of_a_key_is_the_key(patch: pytest.MonkeyPatch) -> None:
     real = RowOf.cell
 
     def cell(self: RowOf, parameters: Any) -> Any:
-        found = real(self, parameters)
-        return (self.table, found[1][:1]) if found is not None and isinstance(found[1], tuple) else found
+        found: Any = real(self, parameters)
+        return (found[0], found[1][:1]) if found is not None and isinstance(found[-1], tuple) else found
 
     patch.setattr(RowOf, "cell", cell)
 

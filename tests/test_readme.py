@@ -16,7 +16,7 @@ def test_the_front_pages_code_runs_and_does_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    first, second, third = BLOCKS
+    first, second, third, fourth = BLOCKS
     names: dict[str, object] = {"__name__": "readme"}
     relay = RelayThread(tmp_path / "relay.db")
     relay.start()
@@ -35,6 +35,12 @@ def test_the_front_pages_code_runs_and_does_what_it_says(
     exec(third, {"ours": ours, "theirs": theirs})  # noqa: S102
     assert theirs.query("SELECT id FROM todo") == [("1",)]
     assert theirs.digest() == ours.digest()
+    exec(fourth, {"space": theirs})  # noqa: S102
+    assert capsys.readouterr().out.splitlines() == [
+        "[Row(text='milk', done=0)]",
+        "TodoAdded(id='1', text='milk')",
+        "TodoCompleted(id='1')",
+    ]
     ours.close()
     theirs.close()
 

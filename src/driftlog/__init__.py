@@ -15,6 +15,7 @@ from driftlog._store.program import reject
 from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import DriftlogError, EventRejected
 from driftlog.space.app import App
+from driftlog.space.past import Past
 from driftlog.space.space import Space, Transaction
 from driftlog.space.status import DeviceStatus, LogEntry, Receipt, Refusal, RelayStatus, Status
 from driftlog.space.syncing import Sync
@@ -27,6 +28,7 @@ __all__ = [
     "EventRejected",
     "Head",
     "LogEntry",
+    "Past",
     "Phase",
     "Receipt",
     "Refusal",

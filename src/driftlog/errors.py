@@ -24,6 +24,10 @@ class ForbiddenSQL(DriftlogError):
     """A materializer or transaction asked for SQL that could differ between devices or reach outside the app's tables."""
 
 
+class InvalidKey(DriftlogError):
+    """What was given as a table and a row's key cannot be one in this app."""
+
+
 class EventRejected(DriftlogError):
     """The event would be rejected where it is made, so nothing was appended.
 

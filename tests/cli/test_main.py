@@ -8,7 +8,7 @@ import pytest
 from driftlog.cli.main import main
 from tests.cli.conftest import CommandLine
 
-COMMANDS = ("demo", "relay", "join", "invite", "sync", "status", "log", "rebuild")
+COMMANDS = ("demo", "relay", "join", "invite", "sync", "status", "log", "why", "at", "rebuild")
 
 
 def test_help_names_every_command(driftlog: CommandLine) -> None:
@@ -37,6 +37,10 @@ def test_every_command_explains_itself_and_takes_json(driftlog: CommandLine, com
         ["log", "todos.py:app", "todos.db", "--after", "yesterday"],
         ["log", "todos.py:app", "todos.db", "--after", "99999999999999999999"],
         ["log", "todos.py:app", "todos.db", "--after", "1.2@abc"],
+        ["log", "todos.py:app", "todos.db", "--before", "tomorrow"],
+        ["why", "todos.py:app", "todos.db", "todo"],
+        ["at", "todos.py:app", "todos.db", "now", "SELECT 1"],
+        ["at", "todos.py:app", "todos.db", "1.2"],
         ["relay", "--port", "http"],
         ["relay", "--port", "65536"],
         ["demo", "--events", "some"],

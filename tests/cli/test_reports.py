@@ -59,6 +59,15 @@ def test_a_stamp_may_leave_out_the_device_or_be_the_whole_integer(
         assert driftlog("log", spec, space_file, "--json", "--after", after).json["entries"] == [second]
 
 
+def test_the_log_ends_before_a_stamp_that_it_has_printed(driftlog: CommandLine, spec: str, space_file: Path) -> None:
+    [first, second] = driftlog("log", spec, space_file, "--json").json["entries"]
+
+    for before in (second["timestamp"]["text"], second["timestamp"]["hlc"]):
+        assert driftlog("log", spec, space_file, "--json", "--before", before).json["entries"] == [first]
+    between = driftlog("log", spec, space_file, "--json", "--after", first["timestamp"]["text"], "--before", before)
+    assert between.json["entries"] == []
+
+
 def test_the_log_for_programs(driftlog: CommandLine, spec: str, space_file: Path) -> None:
     page = driftlog("log", spec, space_file, "--json", "--limit", 1).json
 

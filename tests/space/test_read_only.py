@@ -69,7 +69,10 @@ def as_nobody(check: Callable[[], None]) -> None:
 
 def assert_readable(space: Space) -> None:
     assert space.query("SELECT id, text FROM todo") == [("1", "milk")]
-    assert len(list(space.log())) == 1
+    [entry] = space.log()
+    assert space.why("todo", "1") == [entry]
+    with space.at(entry.timestamp) as past:
+        assert past.digest() == space.digest()
     assert len(space.digest()) == 32
     status = space.status()
     assert (status.events, status.is_read_only) == (1, True)

@@ -77,6 +77,7 @@ _TOUCHES = _ordered(
     "hlc, device, hash, undo, touch",
     "(hlc, device, hash) >= (?1, ?2, ?3) AND (hlc, device, hash) < (?4, ?5, ?6) AND state <> 2",
 )
+_UNDO_HOLDING = _ordered(_COLUMNS, "undo IS NOT NULL AND instr(undo, ?1)")
 # The order's end is nearly always not held, so this reads one row of each.
 _LAST_PLACED = f"{_both('hlc, device, hash', 'state <> 2')} ORDER BY hlc DESC, device DESC, hash DESC LIMIT 1"
 # The first half is what the partial indexes say of themselves: SQLite does not conclude it from the second.
@@ -184,6 +185,10 @@ class Log:
         """Give undo and touch data of the placed events from `start` on and before `end`. Do not write the log meanwhile."""
         for hlc, device, event_hash, undo, touch in raw_rows(self._connection, _TOUCHES, (*start, *end)):
             yield Timestamp(hlc, device, event_hash), undo, touch
+
+    def holding(self, mark: bytes) -> Iterator[Entry]:
+        """Give the entries whose undo data holds these bytes, in order: looked for in SQLite, all others stay there."""
+        return map(_entry, raw_rows(self._connection, _UNDO_HOLDING, (mark,)))
 
     def last_placed(self) -> Timestamp | None:
         """Give the greatest timestamp that is not held."""

@@ -34,7 +34,8 @@ _Facts = tuple[int, Callable[[Sequence[Any]], Any], bool, Constraints | None]
 # msgspec cannot state a union of text and bytes; the file is ours, and what is read is asserted where it is taken apart.
 _Lists = tuple[list[list[Any]], list[list[Any]]]
 encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Lists).decode
+unpack_undo = msgspec.msgpack.Decoder(_Lists).decode
+"""Takes undo data apart: the keys of rows that were not there, and the rows that were, each after its table's index."""
 
 
 class Recorder:
@@ -143,7 +144,7 @@ class Rows:
             return UNTOUCHED
         writes: dict[Cell, None] = {}
         if undo is not None:
-            absent, present = _decode(undo)
+            absent, present = unpack_undo(undo)
             for index, *key in absent:
                 writes[(index, key[0] if len(key) == 1 else tuple(key))] = None
             for index, *row in present:
@@ -153,7 +154,7 @@ class Rows:
                     writes[(index,)] = None
         if touch is None:
             return Touch((), tuple(writes))
-        reads, others = _decode(touch)
+        reads, others = unpack_undo(touch)
         for flat in others:
             writes[self._cell(flat)] = None
         return Touch(tuple([self._cell(flat) for flat in reads]), tuple(writes))
@@ -170,7 +171,7 @@ class Rows:
         """Merge undo data, from the oldest to the newest: of each row, the oldest image."""
         images: dict[Image, RowImage] = {}
         for undo in undos:
-            absent, present = _decode(undo)
+            absent, present = unpack_undo(undo)
             for index, *key in absent:
                 assert type(index) is int
                 images.setdefault((index, key[0] if len(key) == 1 else tuple(key)), None)

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from driftlog.cli import demo, invite, join, log, rebuild, relay, status, sync
+from driftlog.cli import at, demo, invite, join, log, rebuild, relay, status, sync, why
 from driftlog.cli.arguments import Subparsers, UsageError
-from driftlog.errors import DriftlogError
+from driftlog.errors import DriftlogError, InvalidKey
 
 FAILED: Final = 1
 MISUSED: Final = 2
@@ -27,6 +27,8 @@ _COMMANDS: Final[tuple[Callable[[Subparsers], None], ...]] = (
     sync.add,
     status.add,
     log.add,
+    why.add,
+    at.add,
     rebuild.add,
 )
 
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
         sys.stdout.flush()
-    except UsageError as error:
+    except (UsageError, InvalidKey) as error:
         return _complain(error, MISUSED)
     except DriftlogError as error:
         return _complain(error, FAILED)

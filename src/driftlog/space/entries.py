@@ -41,13 +41,14 @@ def decode_entries(
         for entry in page:
             if before is not None and entry.timestamp >= before:
                 return
-            yield _log_entry(program, entry)
+            yield log_entry(program, entry)
         if not page:
             return
         place = page[-1].timestamp
 
 
-def _log_entry(program: Program, entry: Entry) -> LogEntry:
+def log_entry(program: Program, entry: Entry) -> LogEntry:
+    """Give an entry as it is shown, its event decoded if this version of the app can."""
     record = entry.record
     materializer = program.materializers.get((record.name, record.version))
     event = None

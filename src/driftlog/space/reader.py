@@ -28,7 +28,9 @@ class Reader:
     def consistent(self) -> Iterator[apsw.Connection]:
         """Borrow the connection, with all statements seeing one state of the file, whoever writes meanwhile."""
         with self.connection() as connection:
-            if self._is_shared:
+            # A space in memory may be asked within its own transaction; no one else can write there. One opened read-only
+            # has a single connection too, but the file may be another process's to write.
+            if connection.in_transaction:
                 yield connection
                 return
             connection.execute("BEGIN")
@@ -36,6 +38,21 @@ class Reader:
                 yield connection
             finally:
                 connection.execute("COMMIT")
+
+    @contextmanager
+    def apart(self) -> Iterator[apsw.Connection]:
+        """Do as `consistent`, for a long read: on a connection of its own where the file allows, so that nobody waits."""
+        if self._is_shared:
+            with self.consistent() as connection:
+                yield connection
+            return
+        # By the connection's own name for the file: the working directory may have changed since the space was opened.
+        connection = connect(self._connection.filename, is_read_only=True)
+        try:
+            connection.execute("BEGIN")
+            yield connection
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """Close the connection, if it is this reader's own."""

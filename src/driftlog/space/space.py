@@ -5,7 +5,7 @@ connection of their own and never wait for a writer.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -17,7 +17,7 @@ from driftlog._core.event import Event
 from driftlog._core.version_vector import VersionVector
 from driftlog._sqlite.connection import storage_errors
 from driftlog._sqlite.reading import query_all, query_one
-from driftlog._sqlite.rows import Parameters, Row
+from driftlog._sqlite.rows import Parameters, Row, SqlValue
 from driftlog._store.fold import Progress
 from driftlog._store.program import Program, Rejection
 from driftlog._store.store import Store
@@ -26,9 +26,11 @@ from driftlog.errors import DriftlogError
 from driftlog.space.appender import rejected
 from driftlog.space.engine import Engine
 from driftlog.space.entries import decode_entries, prepare_events
+from driftlog.space.past import Past, view_at
 from driftlog.space.status import LogEntry, Receipt, Status
 from driftlog.space.survey import survey
 from driftlog.space.syncing import Sync, Syncing
+from driftlog.space.why import why_row
 
 
 class Transaction:
@@ -129,6 +131,33 @@ class Space:
         """Give the log's entries in the total order: those after and before the given timestamps, where they are given."""
         self._engine.check_open()
         return decode_entries(self._engine.reader, self._engine.program, after, before)
+
+    def at(self, timestamp: Timestamp) -> Past:
+        """Give the view as it was right after the event with this timestamp, as the log is known now: a copy for reading.
+
+        Every event up to and including that place counts, whether or not there is one with just this timestamp, and so do
+        late arrivals that belong before it. Held, rejected and unknown events have no part in it, as in the view.
+
+        The tables are copied into memory and taken back: about 1.2 µs a row that there is now, and 2 to 3 µs for each event
+        after the timestamp (100,000 rows, 100,000 later events: 0.5 s). No materializer runs. Nobody waits meanwhile, except
+        for the copying where the space has one connection only: in memory, or opened read-only. Raises `AppChanged` if
+        another version of the app made the tables.
+        """
+        self._engine.check_open()
+        return view_at(self._engine.reader, self._engine.program, timestamp)
+
+    def why(self, table: str, key: SqlValue | Sequence[SqlValue]) -> list[LogEntry]:
+        """Give the events that made a row what it is, in order: all that made, changed or removed it, at any time.
+
+        What came over it through cascades and triggers counts. `key` is the row's primary key, a sequence where that has
+        several columns; the row need not be there any more. Keys are compared as SQLite does, 'a' and 'A' being one under
+        NOCASE. Raises `InvalidKey` for a table or key that the app cannot have.
+
+        Searches the undo data of the whole log: 0.2 to 0.4 µs an event, and up to 5 µs for a key so short that its bytes are
+        in most of it, such as the integer 0. Nobody waits meanwhile, except where the space has one connection only.
+        """
+        self._engine.check_open()
+        return why_row(self._engine.reader, self._engine.program, table, key)
 
     def digest(self) -> bytes:
         """Hash the view: 32 bytes, equal on devices whose tables are equal. Reads every row."""

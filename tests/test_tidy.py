@@ -155,6 +155,7 @@ def test_the_public_names_are_these() -> None:
         "Transaction",
         "VersionVector",
         "ViewTransaction",
+        "Way",
         "errors",
         "reject",
     ]

@@ -148,21 +148,24 @@ class _Reader:
     # --- whole tables ------------------------------------------------------------------------------------------------
 
     def _whole(self, *, is_write: bool) -> Access:
-        if is_write and (self._tables.triggered or self._tables.has_foreign_keys):
-            # What triggers read, and whose rows follow whose, is not worth telling apart.
-            everything: tuple[Cell, ...] = tuple((table.index,) for table in self._tables.tables)
-            return Access(everything, None, everything, is_write=True, numbers_rows=None)
         seen = self._all_seen()
+        if is_write:
+            named = [self._tables.tables[index] for (index,) in seen]
+            # A name that is no table's is a view's, which only a trigger can make writable.
+            is_firing = any(map(self._fires_triggers, named)) or bool(self._seen & self._tables.triggered)
+            related = set().union(*map(self._related, named))
+            seen = tuple((table.index,) for table in self._tables.tables if is_firing or (table.index,) in related)
         return Access(seen, None, seen, is_write=is_write, numbers_rows=None)
 
-    def _all_seen(self) -> tuple[Cell, ...]:
+    def _all_seen(self) -> tuple[tuple[int], ...]:
         return tuple((self._by_name[name].index,) for name in sorted(self._seen) if name in self._by_name)
 
     def _fires_triggers(self, table: Table) -> bool:
-        triggered = self._tables.triggered
-        return fold(table.name) in triggered or bool(triggered and self._tables.has_foreign_keys)
+        """Tell whether writing to a table may run a trigger, its own or one that a cascade leads to."""
+        tables, triggered = self._tables.tables, self._tables.triggered
+        return bool(triggered) and any(fold(tables[index].name) in triggered for (index,) in self._related(table))
 
-    def _related(self, table: Table) -> tuple[Cell, ...]:
+    def _related(self, table: Table) -> tuple[tuple[int], ...]:
         """Give the table and all that foreign keys tie to it, however far."""
         found = {table.index}
         queue = [table]

@@ -1,0 +1,75 @@
+"""Undo and redo as events: which events the fold skips.
+
+An undo or redo names events, and the last of them in the total order that names an event decides about it. It counts only
+for events before it, so what an event says can never depend on an event that it undoes. Both are events like any other, so
+they travel, arrive late and are overtaken as others are; they can be undone by naming what they name again.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from driftlog._core.clock import Hlc, Timestamp
+from driftlog._core.event import RESERVED_PREFIX, Record
+from driftlog._core.ids import HASH_BYTES, KEY_BYTES, DeviceKey, EventHash
+
+UNDONE: Final = f"{RESERVED_PREFIX}undone"
+REDONE: Final = f"{RESERVED_PREFIX}redone"
+CONTROL_VERSION: Final = 1
+
+NAMED_EVENTS_MAX: Final = 1_000
+"""As many as an envelope holds: one act of a user seldom makes more."""
+
+_HLC_BYTES: Final = 8
+_PLACE_BYTES: Final = _HLC_BYTES + KEY_BYTES + HASH_BYTES
+
+
+class _Named(msgspec.Struct, forbid_unknown_fields=True):
+    events: list[bytes]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Named).decode
+
+
+def is_control(record: Record) -> bool:
+    """Tell whether an event is the engine's own and not the app's."""
+    return record.name.startswith(RESERVED_PREFIX)
+
+
+def encode_named(events: Iterable[Timestamp]) -> bytes:
+    """Give the payload that names these events."""
+    places = [at.hlc.to_bytes(_HLC_BYTES, "big") + at.device + at.event_hash for at in events]
+    assert 0 < len(places) <= NAMED_EVENTS_MAX
+    return _encode(_Named(places))
+
+
+def named_by(record: Record) -> list[Timestamp] | None:
+    """Give the events that an undo or redo names; None if this is no undo or redo that can be read."""
+    if record.name not in (UNDONE, REDONE) or record.version != CONTROL_VERSION:
+        return None
+    try:
+        places = _decode(record.payload).events
+    except (msgspec.DecodeError, ValueError):
+        return None
+    if not 0 < len(places) <= NAMED_EVENTS_MAX or any(len(place) != _PLACE_BYTES for place in places):
+        return None
+    return [
+        Timestamp(
+            Hlc(int.from_bytes(place[:_HLC_BYTES], "big")),
+            DeviceKey(place[_HLC_BYTES : _HLC_BYTES + KEY_BYTES]),
+            EventHash(place[-HASH_BYTES:]),
+        )
+        for place in places
+    ]
+
+
+def retracted_by(controls: Iterable[tuple[Timestamp, Record]]) -> frozenset[Timestamp]:
+    """Give the events that all undos and redos together leave undone."""
+    retracted: set[Timestamp] = set()
+    for at, record in sorted(controls):
+        for event in named_by(record) or ():
+            if event < at:
+                (retracted.add if record.name == UNDONE else retracted.discard)(event)
+    return frozenset(retracted)

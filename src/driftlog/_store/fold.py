@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from driftlog._core.clock import Timestamp
-from driftlog._core.event import Event, Record
+from driftlog._core.event import Event, Record, version_of
 from driftlog._core.merge import Extend, Rewind, plan_rebase
 from driftlog._core.values import FLOAT_MARKER, OutsideDomain, check_payload
 from driftlog._store.log import BEFORE_ALL, Entry, Log, State
@@ -66,7 +66,7 @@ class Fold:
 
         A `Rejection` leaves it to the caller to undo what was begun.
         """
-        materializer = self._program.materializers[record.name, record.version]
+        materializer = self._program.readings[record.name, record.marked_version]
         undo = self._view.apply(materializer, event, at, record.wall_ms, is_guarded=False)
         return Entry(at, record, State.APPLIED, None, undo)
 
@@ -109,7 +109,7 @@ class Fold:
         return Integrated(applied, rewound)
 
     def _outcome(self, at: Timestamp, record: Record) -> Outcome:
-        materializer = self._program.materializers.get((record.name, record.version))
+        materializer = self._program.readings.get((record.name, record.marked_version))
         if materializer is None:
             return _UNKNOWN
         if self._has_forbidden_float(record.payload):
@@ -119,7 +119,11 @@ class Fold:
         except Exception as error:  # noqa: BLE001 - what a type raises of itself is a verdict on the event
             # Any: a type may check itself with code of the app's. The words are ours, because msgspec's may change.
             _log.warning("the payload of a %s does not fit the type: %s", record.name, error)
-            return Outcome(State.REJECTED, f"the payload does not fit {record.name} version {record.version}", None)
+            return Outcome(
+                State.REJECTED,
+                f"the payload does not fit {record.name} version {version_of(record.marked_version)}",
+                None,
+            )
         try:
             return Outcome(State.APPLIED, None, self._view.apply(materializer, event, at, record.wall_ms))
         except Rejection as rejection:

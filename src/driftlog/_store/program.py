@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from driftlog._core.event import Event
+from driftlog._core.limits import CRITICAL_BIT
 from driftlog._sqlite.tables import TableSet
 
 BOUND_FUNCTIONS_DEEP = 8
@@ -66,6 +67,18 @@ class Program:
     tables: TableSet
     is_float_allowed: bool
     materializers: Mapping[tuple[str, int], Materializer] = field(default_factory=dict)
+
+    @cached_property
+    def readings(self) -> dict[tuple[str, int], Materializer]:
+        """Name and marked version of every event that this version of the app knows, and how it is materialized.
+
+        A type is known with the mark and without: an app version that makes it critical, or no longer, has written both.
+        """
+        return {
+            (name, marked_version): materializer
+            for (name, version), materializer in self.materializers.items()
+            for marked_version in (version, version | CRITICAL_BIT)
+        }
 
     @cached_property
     def fingerprint(self) -> bytes:

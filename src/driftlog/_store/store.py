@@ -216,7 +216,7 @@ class Store:
         entries = []
         # Within one call the clock stands still, so that each stamp is the one before it and one.
         for hlc, (event, payload) in enumerate(prepared, tick(last, now_ms)):
-            record = Record(Hlc(hlc), wall_ms, event.event_name, event.event_version, payload)
+            record = Record(Hlc(hlc), wall_ms, event.event_name, event.event_marked_version, payload)
             entries.append(self._fold.apply_new(event, place(self._space, self._device, record), record))
         # Later than all that is placed; but a held event may bear one of these stamps.
         self.log.append(entries, may_tie=self._first_held is not None)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from driftlog._core.clock import Timestamp
-from driftlog._core.event import Event, encode_as_read
+from driftlog._core.event import Event, encode_as_read, version_of
 from driftlog._sqlite.connection import storage_errors
 from driftlog._store.log import BEFORE_ALL, Entry, Log
 from driftlog._store.program import Program
@@ -49,7 +49,7 @@ def decode_entries(
 
 def _log_entry(program: Program, entry: Entry) -> LogEntry:
     record = entry.record
-    materializer = program.materializers.get((record.name, record.version))
+    materializer = program.readings.get((record.name, record.marked_version))
     event = None
     if materializer is not None:
         try:
@@ -57,4 +57,5 @@ def _log_entry(program: Program, entry: Entry) -> LogEntry:
         except Exception:  # noqa: BLE001 - the entry is shown all the same
             # `state` and `reason` say that the payload does not fit the type, whatever the type itself raised.
             event = None
-    return LogEntry(entry.timestamp, record.wall_ms, record.name, record.version, event, entry.state, entry.reason)
+    version = version_of(record.marked_version)
+    return LogEntry(entry.timestamp, record.wall_ms, record.name, version, event, entry.state, entry.reason)

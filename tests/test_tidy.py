@@ -172,6 +172,7 @@ def test_the_public_names_are_these() -> None:
         "InvalidEvent",
         "InvalidInvite",
         "MissingDeviceKey",
+        "NeedsUpgrade",
         "NewerFormat",
         "NotADriftlogFile",
         "OtherApp",

@@ -21,6 +21,9 @@ from driftlog._core.names import NAME_BYTES_MAX, is_name
 from driftlog._core.values import OutsideDomain, are_plain, check_payload
 from driftlog.errors import InvalidApp, InvalidEvent
 
+EventType = tuple[str, int]
+"""Name and version: what tells one type of event from another."""
+
 RESERVED_PREFIX = "driftlog."
 """Names of control events, which the engine itself will write; an app's event cannot take one."""
 
@@ -36,7 +39,7 @@ def check_event_name(name: str) -> str:
     return name
 
 
-class _EventType(msgspec.StructMeta):
+class _EventMeta(msgspec.StructMeta):
     """Takes `name`, `version` and `critical` from the class statement, which msgspec's own metaclass would refuse."""
 
     def __new__(
@@ -49,7 +52,7 @@ class _EventType(msgspec.StructMeta):
         version: int = 1,
         critical: bool = False,
         **config: Any,  # msgspec's own options, passed on
-    ) -> "_EventType":
+    ) -> "_EventMeta":
         config.setdefault("frozen", True)
         cls = super().__new__(mcls, class_name, bases, namespace, **config)
         cls.event_name = check_event_name(name if name is not None else class_name)  # type: ignore[attr-defined]
@@ -60,7 +63,7 @@ class _EventType(msgspec.StructMeta):
         return cls
 
 
-class Event(msgspec.Struct, metaclass=_EventType):
+class Event(msgspec.Struct, metaclass=_EventMeta):
     """Declare a fact of your app, in the past tense: subclass it with annotated fields, as a dataclass.
 
     Instances are frozen and compare by value. The name under which the event lies in logs is the class's, or
@@ -94,6 +97,11 @@ class Record(NamedTuple):
 def version_of(marked_version: int) -> int:
     """Give the app's version of an event type."""
     return marked_version & ~CRITICAL_BIT
+
+
+def is_critical(marked_version: int) -> bool:
+    """Tell whether an event is of a type that nobody may overlook."""
+    return marked_version & CRITICAL_BIT != 0
 
 
 _EventT = TypeVar("_EventT", bound=Event)

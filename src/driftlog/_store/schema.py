@@ -62,6 +62,10 @@ CREATE TABLE driftlog_tie (
 CREATE INDEX driftlog_log_state ON driftlog_log (state) WHERE state <> 0;
 CREATE INDEX driftlog_tie_state ON driftlog_tie (state) WHERE state <> 0;
 
+-- Unknown events of critical types: one is enough to stop this device from appending, and there is nearly never any.
+CREATE INDEX driftlog_log_critical ON driftlog_log (name, version) WHERE state <> 0 AND state = 3 AND version > 32767;
+CREATE INDEX driftlog_tie_critical ON driftlog_tie (name, version) WHERE state <> 0 AND state = 3 AND version > 32767;
+
 CREATE VIEW driftlog_entry AS SELECT * FROM driftlog_log UNION ALL SELECT * FROM driftlog_tie;
 
 CREATE VIEW driftlog_rejected AS

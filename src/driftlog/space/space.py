@@ -88,8 +88,9 @@ class Space:
     def append(self, *events: Event) -> tuple[Timestamp, ...]:
         """Append events, all or none, and give their timestamps. They are in the log and the view when it returns.
 
-        Raises `EventRejected` if a materializer refuses one, `InvalidEvent` for a value outside the domain; nothing is then
-        appended. Appends of several threads share a transaction.
+        Raises `EventRejected` if a materializer refuses one, `InvalidEvent` for a value outside the domain, `NeedsUpgrade`
+        while the log holds a critical event that this version of the app does not know; nothing is then appended. Appends
+        of several threads share a transaction.
         """
         return self._engine.append(events)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from driftlog._core.clock import Timestamp
-from driftlog._core.event import Event
+from driftlog._core.event import Event, EventType
 from driftlog._core.ids import DeviceKey
 from driftlog._protocol.device_values import SyncState
 from driftlog._store.log import State
@@ -107,3 +107,6 @@ class Status:
     devices: tuple[DeviceStatus, ...]
     relays: tuple[RelayStatus, ...]
     is_read_only: bool
+    needs_upgrade: tuple[EventType, ...]
+    """Name and version of critical event types that this version of the app does not know, at most 16 of them: while there
+    are any, `append` raises `NeedsUpgrade`; syncing goes on."""

@@ -1,6 +1,7 @@
 """What an app declares, as the fold needs it: its tables, and the materializer of each event type and version."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -99,13 +100,19 @@ class Program:
 
 def _add_function(hasher: blake2b, function: FunctionType, depth: int = 0) -> None:
     _add_code(hasher, function.__code__)
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    for value in (*cells, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+    for value in (*_cells(function), *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
         if isinstance(value, FunctionType) and depth < BOUND_FUNCTIONS_DEEP:
             _add_function(hasher, value, depth + 1)
         elif isinstance(value, (bool, int, float, str, bytes)):
             # Only plain values have a text that is the same in every run.
             hasher.update(repr(value).encode())
+
+
+def _cells(function: FunctionType) -> Iterator[object]:
+    for cell in function.__closure__ or ():
+        # An empty cell is a name that is bound later, as that of a function further down: there is no value to add.
+        with suppress(ValueError):
+            yield cell.cell_contents
 
 
 def _add_code(hasher: blake2b, code: CodeType) -> None:

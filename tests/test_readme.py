@@ -16,7 +16,7 @@ def test_the_front_pages_code_runs_and_does_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    first, second, third = BLOCKS
+    first, second, third, fourth = BLOCKS
     names: dict[str, object] = {"__name__": "readme"}
     relay = RelayThread(tmp_path / "relay.db")
     relay.start()
@@ -37,6 +37,9 @@ def test_the_front_pages_code_runs_and_does_what_it_says(
     assert theirs.digest() == ours.digest()
     ours.close()
     theirs.close()
+
+    exec(fourth, names)  # noqa: S102
+    assert capsys.readouterr().out == "milk 1\n"
 
 
 def test_every_page_that_is_linked_is_there() -> None:

@@ -11,11 +11,12 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from driftlog._core.clock import Timestamp
-from driftlog._core.event import Event, Record, version_of
+from driftlog._core.event import Event, Record
 from driftlog._core.merge import Extend, Rewind, plan_rebase
 from driftlog._core.values import FLOAT_MARKER, OutsideDomain, check_payload
 from driftlog._store.log import BEFORE_ALL, Entry, Log, State
 from driftlog._store.program import Program, Rejection
+from driftlog._store.reading import read_event
 from driftlog._store.view import View
 
 _log = logging.getLogger("driftlog")
@@ -112,18 +113,14 @@ class Fold:
         materializer = self._program.readings.get((record.name, record.marked_version))
         if materializer is None:
             return _UNKNOWN
-        if self._has_forbidden_float(record.payload):
+        # What an upgrade gives is checked where it is made: an app may have given up floats by an upgrade.
+        if not materializer.upgrades and self._has_forbidden_float(record.payload):
             return Outcome(State.REJECTED, "it holds a float, which the app is not declared with", None)
         try:
-            event = materializer.decode(record.payload)
-        except Exception as error:  # noqa: BLE001 - what a type raises of itself is a verdict on the event
-            # Any: a type may check itself with code of the app's. The words are ours, because msgspec's may change.
-            _log.warning("the payload of a %s does not fit the type: %s", record.name, error)
-            return Outcome(
-                State.REJECTED,
-                f"the payload does not fit {record.name} version {version_of(record.marked_version)}",
-                None,
-            )
+            event = read_event(materializer, record, is_float_allowed=self._program.is_float_allowed)
+        except Rejection as rejection:
+            _log.warning("a %s was rejected: %s", record.name, rejection.reason, exc_info=rejection.__cause__)
+            return Outcome(State.REJECTED, rejection.reason, None)
         try:
             return Outcome(State.APPLIED, None, self._view.apply(materializer, event, at, record.wall_ms))
         except Rejection as rejection:

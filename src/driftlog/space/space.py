@@ -20,6 +20,7 @@ from driftlog._sqlite.reading import query_all, query_one
 from driftlog._sqlite.rows import Parameters, Row
 from driftlog._store.fold import Progress
 from driftlog._store.program import Program, Rejection
+from driftlog._store.reading import check_not_upgrading
 from driftlog._store.store import Store
 from driftlog._store.view import view_digest
 from driftlog.errors import DriftlogError
@@ -68,6 +69,7 @@ class Transaction:
             yield self._store.connection
 
     def _check_open(self) -> None:
+        check_not_upgrading()
         if self._is_over:
             raise DriftlogError("the transaction is over; use its tx within the `with` block only")
 
@@ -248,6 +250,7 @@ class Space:
 
     def close(self) -> None:
         """Stop syncing and let go of the file. May be called twice."""
+        check_not_upgrading()
         self._syncing.stop()
         self._engine.close()
 

@@ -19,8 +19,9 @@ class LogEntry:
     """What the clock of its device showed, milliseconds since 1970."""
     name: str
     version: int
+    """As it was appended; the event may be of a newer version, to which the app upgrades it."""
     event: Event | None
-    """The event, or None if its type or version is not one this app declares, or its payload does not fit the type."""
+    """The event, or None if its type or version is not one this app declares or upgrades, or its payload does not fit."""
     state: State
     reason: str | None
     """Why it was rejected."""

@@ -44,6 +44,9 @@ def test_the_front_pages_code_runs_and_does_what_it_says(
     ours.close()
     theirs.close()
 
+    exec(fourth, names)  # noqa: S102
+    assert capsys.readouterr().out == "milk 1\n"
+
 
 def test_every_page_that_is_linked_is_there() -> None:
     for page in [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "docs").glob("*.md")]:

@@ -90,6 +90,22 @@ class MissingDeviceKey(UnusableFile):
 # --- what comes from elsewhere ---------------------------------------------------------------------------------------
 
 
+class NeedsUpgrade(DriftlogError):
+    """The log holds events of critical types that this version of the app does not know, so nothing was appended.
+
+    Reading and syncing go on. `event_types` names them, each with its version.
+    """
+
+    def __init__(self, app_name: str, event_types: tuple[tuple[str, int], ...]) -> None:
+        named = ", ".join(f"{name!r} version {version}" for name, version in event_types)
+        super().__init__(
+            f"this version of app {app_name!r} does not know {named}, and events of that kind may not be overlooked; "
+            "nothing was appended, update the app"
+        )
+        self.app_name = app_name
+        self.event_types = event_types
+
+
 class InvalidInvite(DriftlogError):
     """An invite link is not a Driftlog invite, is cut short, or was altered."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from driftlog import App
+from driftlog import App, Event
 from tests.cli.conftest import CommandLine, add
 
 
@@ -137,3 +137,20 @@ def test_rebuild_tells_a_terminal_how_far_it_is(
     assert outcome.code == 0
     assert "1,002 events replayed" in outcome.out
     assert "replaying" in outcome.err
+
+
+def test_status_names_the_critical_types_that_the_app_does_not_know(
+    driftlog: CommandLine, spec: str, app: App, tmp_path: Path
+) -> None:
+    class LimitLowered(Event, name="limit.lowered", critical=True):
+        limit: int
+
+    newer = App(app.name, tables="CREATE TABLE x (id TEXT PRIMARY KEY) STRICT")
+    newer.on(LimitLowered)(lambda tx, event: tx.execute("INSERT INTO x VALUES (?)", (str(event.limit),)))
+    with newer.open(tmp_path / "a.db") as space:
+        space.append(LimitLowered(limit=1))
+
+    assert "nothing can be appended here until the app is updated: it does not know limit.lowered version 1" in (
+        driftlog("status", spec, tmp_path / "a.db").out
+    )
+    assert driftlog("status", spec, tmp_path / "a.db", "--json").json["needs_upgrade"] == [["limit.lowered", 1]]

@@ -16,6 +16,7 @@ from driftlog._core.event import Record
 from driftlog._core.ids import BatchSeq, DeviceKey, EnvelopeHash
 from driftlog._core.limits import HLC_MAX
 from driftlog._core.version_vector import Head
+from tests.vectors.formats import Entry
 from tests.vectors.msgpack import pack
 
 Test = TypeVar("Test", bound=Callable[..., object])
@@ -56,6 +57,13 @@ values = st.recursive(
 fields = st.dictionaries(text, values, max_size=4)
 payloads = fields.map(pack)
 
+
+def entry_of(record: Record) -> Entry:
+    """Give a record as the second implementation knows it."""
+    hlc, wall_ms, name, marked_version, payload = record
+    return Entry(hlc, wall_ms, name, marked_version % 0x8000, payload, marked_version >= 0x8000)
+
+
 hashes = st.binary(min_size=32, max_size=32)
 few_hashes = st.integers(0, 5).map(lambda n: bytes([n]) * 32)
 """Collide often: devices with several heads are where version vectors break."""
@@ -68,7 +76,8 @@ heads = st.builds(
 flat_heads = st.lists(st.tuples(few_hashes.map(DeviceKey), heads), max_size=6).map(lambda drawn: sorted(set(drawn)))
 
 names = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=12)
-types = st.tuples(names, st.integers(1, 0xFFFF))
+marked_versions = st.integers(1, 0x7FFF) | st.integers(0x8001, 0xFFFF)
+types = st.tuples(names, marked_versions)
 walls = st.integers(0, 2**47) | st.integers(-(2**62), 2**62)
 
 
@@ -81,8 +90,8 @@ def records(draw: st.DrawFn) -> tuple[Record, ...]:
     run = []
     for step in draw(st.lists(steps, min_size=1, max_size=6)):
         hlc += step
-        name, version = draw(st.sampled_from(kinds))
-        run.append(Record(Hlc(hlc), draw(walls), name, version, draw(payloads)))
+        name, marked_version = draw(st.sampled_from(kinds))
+        run.append(Record(Hlc(hlc), draw(walls), name, marked_version, draw(payloads)))
     return tuple(run)
 
 

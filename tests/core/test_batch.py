@@ -23,13 +23,13 @@ from driftlog._core.event import Record
 from driftlog._core.limits import ENVELOPE_BYTES_MAX, ENVELOPE_EVENTS_MAX, EVENT_PAYLOAD_BYTES_MAX
 from driftlog._core.names import NAME_BYTES_MAX
 from driftlog._core.wire import Malformed
-from tests.core.drawing import batches, cases
+from tests.core.drawing import batches, cases, entry_of
 from tests.vectors import formats
 from tests.vectors.msgpack import pack
 
 
 def entries_of(batch: Batch) -> list[formats.Entry]:
-    return [formats.Entry(*record) for record in batch.records]
+    return [entry_of(record) for record in batch.records]
 
 
 @pytest.mark.slow
@@ -150,6 +150,7 @@ REFUSED = {
     "a name that cannot be printed": body(b"\x01\x00\x01", formats.sized(b"a\n"), b"\x01\x01", record()),
     "a name too long": body(b"\x01\x00\x01", formats.sized(b"a" * 256), b"\x01\x01", record()),
     "event version 0": body(b"\x01\x00\x01", formats.sized(b"a"), b"\x00\x01", record()),
+    "critical event version 0": body(b"\x01\x00\x01", formats.sized(b"a"), formats.uint(32768), b"\x01", record()),
     "an event version past 16 bits": body(b"\x01\x00\x01", formats.sized(b"a"), formats.uint(65536), b"\x01", record()),
     "no events": body(b"\x01\x00\x01", TYPE, b"\x00"),
     "too many events": body(b"\x01\x00\x01", TYPE, formats.uint(1001), record() * 1001),

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftlog._core.clock import Hlc
-from driftlog._core.event import Event, Record, encode_event, place
+from driftlog._core.event import Event, Record, encode_event, place, version_of
 from driftlog._core.ids import DeviceKey, EventHash, SpaceId
-from driftlog._core.limits import EVENT_VERSION_MAX
+from driftlog._core.limits import CRITICAL_BIT, EVENT_VERSION_MAX
 from driftlog._core.names import NAME_BYTES_MAX
 from driftlog.errors import InvalidApp, InvalidEvent
-from tests.core.drawing import cases, hashes, records
+from tests.core.drawing import cases, entry_of, hashes, records
 from tests.vectors import formats
 
 
@@ -26,7 +26,7 @@ def hash_of(space: SpaceId, device: DeviceKey, record: Record) -> EventHash:
 @given(hashes, hashes, records())
 def test_a_second_hasher_gives_the_same_hash(space: bytes, device: bytes, run: tuple[Record, ...]) -> None:
     for record in run:
-        hashed = formats.event_hash(space, device, formats.Entry(*record))
+        hashed = formats.event_hash(space, device, entry_of(record))
         assert place(SpaceId(space), DeviceKey(device), record) == (record.hlc, device, hashed)
 
 
@@ -42,10 +42,11 @@ def test_every_part_of_an_event_and_its_place_has_a_part_in_its_hash() -> None:
         hash_of(space, device, record._replace(wall_ms=-7)),
         hash_of(space, device, record._replace(name="nam")),
         hash_of(space, device, record._replace(name="nam", payload=b"e\x80")),
-        hash_of(space, device, record._replace(version=2)),
+        hash_of(space, device, record._replace(marked_version=2)),
+        hash_of(space, device, record._replace(marked_version=CRITICAL_BIT | 1)),
         hash_of(space, device, record._replace(payload=b"\x81\xa1k\x01")),
     }
-    assert len(others) == 10
+    assert len(others) == 11
 
 
 def test_random_records_never_share_a_hash() -> None:
@@ -98,3 +99,14 @@ def test_an_event_is_encoded_or_refused_as_invalid_and_nothing_else(text: str, c
         assert not is_in_domain
     else:
         assert is_in_domain
+
+
+class LimitLowered(Event, name="limit.lowered", version=EVENT_VERSION_MAX, critical=True):
+    limit: int
+
+
+def test_a_critical_type_keeps_its_version_and_is_written_with_the_mark() -> None:
+    assert LimitLowered.event_version == EVENT_VERSION_MAX
+    assert LimitLowered.event_marked_version == 0xFFFF
+    assert version_of(LimitLowered.event_marked_version) == EVENT_VERSION_MAX
+    assert Said.event_marked_version == version_of(Said.event_marked_version) == 1

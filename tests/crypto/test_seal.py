@@ -14,7 +14,7 @@ from driftlog._core.ids import NO_ENVELOPE, BatchSeq, EnvelopeHash, SpaceId
 from driftlog._crypto.keys import SpaceKeys, found_space
 from driftlog._crypto.seal import receive, seal, unseal
 from driftlog.errors import InvalidEnvelope
-from tests.core.drawing import batches, cases
+from tests.core.drawing import batches, cases, entry_of
 from tests.vectors import formats
 from tests.vectors.msgpack import pack
 
@@ -49,7 +49,7 @@ def test_every_member_opens_what_another_sealed_and_so_does_a_second_reader(batc
     raw = sealed(batch)
     assert opened(raw) == batch
     second = formats.open_envelope(raw, EPOCH_KEY)
-    assert second.entries == tuple(formats.Entry(*record) for record in batch.records)
+    assert second.entries == tuple(entry_of(record) for record in batch.records)
     assert (second.device, second.number, second.previous) == (KEYS.device_key, 1, bytes(32))
 
 

@@ -74,6 +74,19 @@ def test_an_older_process_stops_where_a_newer_one_has_rebuilt_the_tables(tmp_pat
             assert counts(new) == [("a", 100), ("c", 300)]
 
 
+def test_a_materializer_may_name_what_is_defined_after_the_space_is_opened(tmp_path: Path) -> None:
+    def counted(tx: ViewTransaction, event: Counted) -> None:
+        tx.execute("INSERT INTO count VALUES (?, ?)", (event.id, later(event.n)))
+
+    with app_of(COUNTS, counted).open(tmp_path / "counts.db") as space:
+
+        def later(n: int) -> int:
+            return n + 1
+
+        space.append(Counted(id="a", n=1))
+        assert counts(space) == [("a", 2)]
+
+
 def with_another_table() -> App:
     def counted(tx: ViewTransaction, event: Counted) -> None:
         tx.execute("INSERT INTO another VALUES (?)", (event.id,))

@@ -26,6 +26,11 @@ class Entry(NamedTuple):
     name: str
     version: int
     payload: bytes
+    is_critical: bool = False
+
+    def written_version(self) -> int:
+        """Give the version as batch and hash hold it: in 16 bits, the first of which says that the type is critical."""
+        return self.version + (0x8000 if self.is_critical else 0)
 
     def fields(self) -> dict[str, object]:
         """Give the payload's fields."""
@@ -114,7 +119,7 @@ def event_hash(space: bytes, device: bytes, entry: Entry) -> bytes:
         device,
         entry.hlc.to_bytes(8, "big"),
         (entry.wall_ms % 2**64).to_bytes(8, "big"),
-        entry.version.to_bytes(2, "big"),
+        entry.written_version().to_bytes(2, "big"),
         len(name).to_bytes(2, "big"),
         name,
         entry.payload,
@@ -124,7 +129,7 @@ def event_hash(space: bytes, device: bytes, entry: Entry) -> bytes:
 def write_batch(entries: Iterable[Entry], heads: Iterable[Head] = ()) -> bytes:
     """Write a padded batch."""
     entries, heads = tuple(entries), tuple(heads)
-    types = list(dict.fromkeys((entry.name, entry.version) for entry in entries))
+    types = list(dict.fromkeys((entry.name, entry.written_version()) for entry in entries))
     body = b"\x01" + uint(len(heads))
     body += b"".join(device + uint(number) + hashed for device, number, hashed in heads)
     body += uint(len(types)) + b"".join(sized(name.encode()) + uint(version) for name, version in types)
@@ -133,7 +138,7 @@ def write_batch(entries: Iterable[Entry], heads: Iterable[Head] = ()) -> bytes:
     for entry in entries:
         drift = entry.wall_ms - entry.hlc // 65536
         body += uint(entry.hlc - last) + uint(2 * drift if drift >= 0 else -2 * drift - 1)
-        body += uint(types.index((entry.name, entry.version))) + sized(entry.payload)
+        body += uint(types.index((entry.name, entry.written_version()))) + sized(entry.payload)
         last = entry.hlc
     return padded(len(body).to_bytes(4, "big") + body)
 
@@ -165,7 +170,10 @@ def read_batch(plain: bytes) -> tuple[tuple[Entry, ...], tuple[Head, ...]]:
         drift = folded // 2 if folded % 2 == 0 else -(folded + 1) // 2
         index, at = read_uint(plain, at)
         size, at = read_uint(plain, at)
-        entries.append(Entry(hlc, hlc // 65536 + drift, *types[index], plain[at : at + size]))
+        name, version = types[index]
+        entries.append(
+            Entry(hlc, hlc // 65536 + drift, name, version % 0x8000, plain[at : at + size], version >= 0x8000)
+        )
         at += size
     assert at == 4 + int.from_bytes(plain[:4], "big")
     return tuple(entries), tuple(heads)

@@ -33,9 +33,11 @@ EVERY_KIND = Entry(
     (NOW + 5) << 16 | 0xFFFF,
     -(2**62),
     "kinds",
-    0xFFFF,
+    0x7FFF,
     pack({"n": None, "t": True, "i": [-(2**63), 2**63 - 1, -32, -33, 127, 128], "f": -0.0, "b": b"\0", "m": {"": ""}}),
+    is_critical=True,
 )
+LOWERED = Entry((NOW + 6) << 16, NOW + 6, "limit.lowered", 1, pack({"limit": 7}), is_critical=True)
 HEAD_A, HEAD_B = (b"a" * 32, 3, b"h" * 32), (b"b" * 32, 300, b"i" * 32)
 FORK = (b"a" * 32, 3, b"i" * 32)
 
@@ -55,7 +57,8 @@ def heads_of(heads: tuple[formats.Head, ...]) -> list[list[object]]:
 def entries_of(entries: tuple[Entry, ...]) -> list[list[object]]:
     """Spell out each event with its hash, as a device of `SPACE` whose key is `AUTHOR`'s would log it."""
     return [
-        [*entry[:4], entry.payload.hex(), formats.event_hash(SPACE, AUTHOR.public, entry).hex()] for entry in entries
+        [*entry[:4], entry.is_critical, entry.payload.hex(), formats.event_hash(SPACE, AUTHOR.public, entry).hex()]
+        for entry in entries
     ]
 
 
@@ -67,6 +70,8 @@ def batches() -> Iterator[Vector]:
         "every kind of value, and the ends of every range": ((EVERY_KIND,), ()),
         "heads, one device forked": ((DONE,), (HEAD_A, FORK, HEAD_B)),
         "a type used twice": ((ADDED, DONE, DONE._replace(hlc=DONE.hlc + 2**40, wall_ms=0)), ()),
+        "a critical type": ((LOWERED,), ()),
+        "one type, at first not critical": ((LOWERED._replace(hlc=1, is_critical=False), LOWERED), ()),
         "past the padding's floor": ((ADDED._replace(payload=pack({"b": b"x" * 300})),), ()),
     }
     for name, (entries, heads) in contents.items():
@@ -85,6 +90,8 @@ def batches() -> Iterator[Vector]:
         "heads out of order": formats.write_batch((DONE,), (HEAD_B, HEAD_A)),
         "a head twice": formats.write_batch((DONE,), (HEAD_A, HEAD_A)),
         "event version 0": formats.write_batch((ADDED._replace(version=0),)),
+        "critical event version 0": formats.write_batch((LOWERED._replace(version=0),)),
+        "an event version past 16 bits": formats.write_batch((ADDED._replace(version=0x10000),)),
         "an event name with a line break": formats.write_batch((ADDED._replace(name="a\nb"),)),
         "a payload that is a list": formats.write_batch((ADDED._replace(payload=pack([1])),)),
         "a payload with an integer in a longer form": formats.write_batch(

@@ -10,6 +10,7 @@ from driftlog._core.clock import Hlc
 from driftlog._core.event import Record, place
 from driftlog._core.genesis import Genesis, Invite
 from driftlog._core.ids import BatchSeq, DeviceKey, EnvelopeHash, EpochId, SpaceId
+from driftlog._core.limits import CRITICAL_BIT
 from driftlog._core.version_vector import Head, VersionVector
 from driftlog._core.wire import Malformed
 from driftlog._crypto.keys import SigningKey, SpaceKeys, commitment
@@ -32,8 +33,8 @@ def test_the_committed_vectors_are_the_ones_that_the_script_writes(file: str) ->
 
 def check_content(batch: Batch, vector: dict[str, Any], device: DeviceKey) -> None:
     assert batch.records == tuple(
-        Record(Hlc(hlc), wall_ms, name, version, bytes.fromhex(payload))
-        for hlc, wall_ms, name, version, payload, _ in vector["events"]
+        Record(Hlc(hlc), wall_ms, name, version | (CRITICAL_BIT if is_critical else 0), bytes.fromhex(payload))
+        for hlc, wall_ms, name, version, is_critical, payload, _ in vector["events"]
     )
     hashes = [place(SpaceId(SPACE), device, record).event_hash.hex() for record in batch.records]
     assert hashes == [event[-1] for event in vector["events"]]

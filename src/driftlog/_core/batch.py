@@ -9,9 +9,10 @@ from itertools import pairwise
 
 from driftlog._core.clock import Hlc, hlc_ms
 from driftlog._core.envelope import BATCH_SEQ_MAX
-from driftlog._core.event import Record
+from driftlog._core.event import Record, version_of
 from driftlog._core.ids import HASH_BYTES, KEY_BYTES, BatchSeq, DeviceKey, EnvelopeHash
 from driftlog._core.limits import (
+    CRITICAL_BIT,
     ENVELOPE_BYTES_MAX,
     ENVELOPE_EVENTS_MAX,
     ENVELOPE_HEADS_MAX,
@@ -60,11 +61,11 @@ def encode_batch(batch: Batch) -> bytes:
         out += head.hash
     type_index: dict[tuple[str, int], int] = {}
     for record in batch.records:
-        type_index.setdefault((record.name, record.version), len(type_index))
+        type_index.setdefault((record.name, record.marked_version), len(type_index))
     write_uint(out, len(type_index))
-    for name, version in type_index:
+    for name, marked_version in type_index:
         write_sized(out, name.encode())
-        write_uint(out, version)
+        write_uint(out, marked_version)
     write_uint(out, len(batch.records))
     last = 0
     for record in batch.records:
@@ -72,7 +73,7 @@ def encode_batch(batch: Batch) -> bytes:
         write_uint(out, record.hlc - last)
         last = record.hlc
         write_uint(out, zigzag(record.wall_ms - hlc_ms(last)))
-        write_uint(out, type_index[record.name, record.version])
+        write_uint(out, type_index[record.name, record.marked_version])
         write_sized(out, record.payload)
     out[:_LENGTH_BYTES] = (len(out) - _LENGTH_BYTES).to_bytes(_LENGTH_BYTES, "big")
     return bytes(out).ljust(padded_size(len(out)), b"\0")
@@ -119,10 +120,10 @@ def _decode_types(reader: Reader) -> list[tuple[str, int]]:
             raise Malformed("an event name is not UTF-8") from None
         if not is_name(name):
             raise Malformed("an event name is empty or holds control characters")
-        version = reader.uint("event version", EVENT_VERSION_MAX)
-        if version == 0:
+        marked_version = reader.uint("event version", CRITICAL_BIT | EVENT_VERSION_MAX)
+        if version_of(marked_version) == 0:
             raise Malformed(f"event {name} has version 0")
-        types.append((name, version))
+        types.append((name, marked_version))
     if len(set(types)) != len(types):
         raise Malformed("an event type is listed twice")
     return types
@@ -154,8 +155,8 @@ def _decode_records(reader: Reader, types: list[tuple[str, int]]) -> tuple[Recor
             check_payload(payload, is_float_allowed=True)
         except OutsideDomain as error:
             raise Malformed(str(error)) from error
-        name, version = types[index]
-        records.append(Record(Hlc(last), wall_ms, name, version, payload))
+        name, marked_version = types[index]
+        records.append(Record(Hlc(last), wall_ms, name, marked_version, payload))
     if types_seen != len(types):
         raise Malformed("an event type is listed but not used")
     return tuple(records)

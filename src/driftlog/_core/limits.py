@@ -17,7 +17,12 @@ ENVELOPE_HEADS_MAX: Final = 4_096
 EVENT_PAYLOAD_BYTES_MAX: Final = 128 << 10
 """Decoding 128 KiB of the worst MessagePack (empty maps) costs 9 MiB; larger content belongs in a file, not an event."""
 
-EVENT_VERSION_MAX: Final = 0xFFFF
+EVENT_VERSION_MAX: Final = 0x7FFF
+"""Fifteen bits: the sixteenth says that the type is critical."""
+
+CRITICAL_BIT: Final = 0x8000
+"""Set in a version as it is written if the event's type is critical; without it, a version is written as it is."""
+
 VALUE_DEPTH_MAX: Final = 16
 """Nesting beyond this is a program's, not a person's; it keeps every recursive reader off the stack's end."""
 

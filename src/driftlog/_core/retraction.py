@@ -47,7 +47,7 @@ def encode_named(events: Iterable[Timestamp]) -> bytes:
 
 def named_by(record: Record) -> list[Timestamp] | None:
     """Give the events that an undo or redo names; None if this is no undo or redo that can be read."""
-    if record.name not in (UNDONE, REDONE) or record.version != CONTROL_VERSION:
+    if record.name not in (UNDONE, REDONE) or record.marked_version != CONTROL_VERSION:
         return None
     try:
         places = _decode(record.payload).events

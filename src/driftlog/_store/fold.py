@@ -22,6 +22,7 @@ from driftlog._core.touch import TouchIndex
 from driftlog._core.values import FLOAT_MARKER, OutsideDomain, check_payload
 from driftlog._store.log import BEFORE_ALL, Entry, Log, State
 from driftlog._store.program import Program, Rejection
+from driftlog._store.reading import read_event
 from driftlog._store.tail import Tail
 from driftlog._store.view import View
 
@@ -90,7 +91,7 @@ class Fold:
 
         A `Rejection` leaves it to the caller to undo what was begun.
         """
-        materializer = self._program.materializers[record.name, record.version]
+        materializer = self._program.readings[record.name, record.marked_version]
         effect = self._view.apply(materializer, event, at, record.wall_ms, is_guarded=False)
         return Entry(at, record, State.APPLIED, None, *effect)
 
@@ -212,17 +213,17 @@ class Fold:
             yield Verdict(Entry(at, record, *outcome), before.state if before is not None else None)
 
     def _outcome(self, at: Timestamp, record: Record) -> Outcome:
-        materializer = self._program.materializers.get((record.name, record.version))
+        materializer = self._program.readings.get((record.name, record.marked_version))
         if materializer is None:
             return _UNKNOWN
-        if self._has_forbidden_float(record.payload):
+        # What an upgrade gives is checked where it is made: an app may have given up floats by an upgrade.
+        if not materializer.upgrades and self._has_forbidden_float(record.payload):
             return Outcome(State.REJECTED, "it holds a float, which the app is not declared with")
         try:
-            event = materializer.decode(record.payload)
-        except Exception as error:  # noqa: BLE001 - what a type raises of itself is a verdict on the event
-            # Any: a type may check itself with code of the app's. The words are ours, because msgspec's may change.
-            _log.warning("the payload of a %s does not fit the type: %s", record.name, error)
-            return Outcome(State.REJECTED, f"the payload does not fit {record.name} version {record.version}")
+            event = read_event(materializer, record, is_float_allowed=self._program.is_float_allowed)
+        except Rejection as rejection:
+            _log.warning("a %s was rejected: %s", record.name, rejection.reason, exc_info=rejection.__cause__)
+            return Outcome(State.REJECTED, rejection.reason)
         try:
             return Outcome(State.APPLIED, None, *self._view.apply(materializer, event, at, record.wall_ms))
         except Rejection as rejection:

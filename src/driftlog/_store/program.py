@@ -1,16 +1,18 @@
-"""What an app declares, as the fold needs it: its tables, and the materializer of each event type and version."""
+"""What an app declares, as the fold needs it: tables, the materializer of each event type, upgrades of older versions."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from operator import itemgetter
 from types import CodeType, FunctionType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 
-from driftlog._core.event import Event
+from driftlog._core.event import Event, EventType
+from driftlog._core.limits import CRITICAL_BIT
 from driftlog._sqlite.tables import TableSet
 
 BOUND_FUNCTIONS_DEEP = 8
@@ -18,6 +20,16 @@ BOUND_FUNCTIONS_DEEP = 8
 
 Handler = Callable[[Any, Any], None]
 """`(tx, event) -> None`; the event's class is the one it was declared for, which only the app's own types can say."""
+
+
+class Upgrade(Protocol):
+    """Gives the fields of the next version of an event type, made of those of a version: a plain function."""
+
+    __qualname__: str
+
+    def __call__(self, fields: dict[str, object], /) -> dict[str, object]:
+        """Give the new fields."""
+        ...
 
 
 class Rejection(Exception):
@@ -47,6 +59,8 @@ class Materializer:
     event_type: type[Event]
     handler: Handler
     decode: Callable[[bytes], Event]
+    upgrades: tuple[Upgrade, ...] = ()
+    """What brings the fields of an older version to those of `event_type`, step by step; none for its own version."""
 
     @classmethod
     def of(cls, event_type: type[Event], handler: Handler) -> "Materializer":
@@ -66,13 +80,35 @@ class Program:
     name: str
     tables: TableSet
     is_float_allowed: bool
-    materializers: Mapping[tuple[str, int], Materializer] = field(default_factory=dict)
+    materializers: Mapping[EventType, Materializer] = field(default_factory=dict)
+    upgrades: Mapping[EventType, Upgrade] = field(default_factory=dict)
+    """By the version that each begins with; following them leads to a version that has a materializer."""
+
+    @cached_property
+    def readings(self) -> dict[tuple[str, int], Materializer]:
+        """Name and marked version of every event that this version of the app knows, and how it is materialized.
+
+        A type is known with the mark and without: an app version that makes it critical, or no longer, has written both.
+        """
+        known = {**self.materializers, **{older: self._upgraded(*older) for older in self.upgrades}}
+        return {
+            (name, marked_version): materializer
+            for (name, version), materializer in known.items()
+            for marked_version in (version, version | CRITICAL_BIT)
+        }
+
+    def _upgraded(self, name: str, version: int) -> Materializer:
+        steps = []
+        while (step := self.upgrades.get((name, version))) is not None:
+            steps.append(step)
+            version += 1
+        return replace(self.materializers[name, version], upgrades=tuple(steps))
 
     @cached_property
     def fingerprint(self) -> bytes:
-        """Differs when the view may: other tables, event types, fields, or materializers.
+        """Differs when the view may: other tables, event types, fields, materializers, or upgrades.
 
-        Of a materializer its own code counts, and the functions and plain values bound into it; not what it calls by name.
+        Of a function its own code counts, and the functions and plain values bound into it; not what it calls by name.
         Another version of Python compiles it differently, which costs one rebuild that changes nothing.
         """
         hasher = blake2b(self.tables.fingerprint, digest_size=16)
@@ -82,18 +118,28 @@ class Program:
             hasher.update(repr(event_type.__struct_defaults__).encode())
             if isinstance(materializer.handler, FunctionType):
                 _add_function(hasher, materializer.handler)
+        for key, upgrade in sorted(self.upgrades.items(), key=itemgetter(0)):
+            assert isinstance(upgrade, FunctionType), "the declaration takes nothing else"
+            hasher.update(repr(("upgrade", key)).encode())
+            _add_function(hasher, upgrade)
         return hasher.digest()
 
 
 def _add_function(hasher: blake2b, function: FunctionType, depth: int = 0) -> None:
     _add_code(hasher, function.__code__)
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    for value in (*cells, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+    for value in (*_cells(function), *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
         if isinstance(value, FunctionType) and depth < BOUND_FUNCTIONS_DEEP:
             _add_function(hasher, value, depth + 1)
         elif isinstance(value, (bool, int, float, str, bytes)):
             # Only plain values have a text that is the same in every run.
             hasher.update(repr(value).encode())
+
+
+def _cells(function: FunctionType) -> Iterator[object]:
+    for cell in function.__closure__ or ():
+        # An empty cell is a name that is bound later, as that of a function further down: there is no value to add.
+        with suppress(ValueError):
+            yield cell.cell_contents
 
 
 def _add_code(hasher: blake2b, code: CodeType) -> None:

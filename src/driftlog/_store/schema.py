@@ -30,7 +30,7 @@ CREATE TABLE driftlog_epoch (
 
 -- The log, in the total order. Its key is the stamp alone, because SQLite appends to a rowid table without splitting
 -- pages: one page to write for most appends. An event whose stamp another one bears already lies in `driftlog_tie`;
--- that is the whole of the identity, so nothing can be in the two of them twice.
+-- that is the whole of the identity, so nothing can be in the two of them twice. `version` is the marked one.
 CREATE TABLE driftlog_log (
   hlc INTEGER PRIMARY KEY,
   device BLOB NOT NULL,
@@ -62,10 +62,15 @@ CREATE TABLE driftlog_tie (
 CREATE INDEX driftlog_log_state ON driftlog_log (state) WHERE state <> 0;
 CREATE INDEX driftlog_tie_state ON driftlog_tie (state) WHERE state <> 0;
 
+-- Unknown events of critical types: one is enough to stop this device from appending, and there is nearly never any.
+CREATE INDEX driftlog_log_critical ON driftlog_log (name, version) WHERE state <> 0 AND state = 3 AND version > 32767;
+CREATE INDEX driftlog_tie_critical ON driftlog_tie (name, version) WHERE state <> 0 AND state = 3 AND version > 32767;
+
 CREATE VIEW driftlog_entry AS SELECT * FROM driftlog_log UNION ALL SELECT * FROM driftlog_tie;
 
 CREATE VIEW driftlog_rejected AS
-  SELECT hlc, device, hash, wall_ms, name, version, reason FROM driftlog_entry WHERE state <> 0 AND state = 1;
+  SELECT hlc, device, hash, wall_ms, name, version & 32767 AS version, reason FROM driftlog_entry
+  WHERE state <> 0 AND state = 1;
 
 -- Envelopes as they were received or sealed, to serve others. `is_chained` is 0 while a predecessor is missing.
 CREATE TABLE driftlog_envelope (

@@ -15,19 +15,20 @@ import apsw
 from driftlog._core.batch import Batch, split_records
 from driftlog._core.clock import Hlc, Timestamp, is_held, last_not_held, tick, wall_time
 from driftlog._core.envelope import Envelope
-from driftlog._core.event import Event, Record, place
+from driftlog._core.event import Event, EventType, Record, is_critical, place
 from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash, SpaceId
 from driftlog._core.limits import ENVELOPE_EVENTS_MAX, ENVELOPE_HEADS_MAX, WAITING_BYTES_MAX
 from driftlog._core.merge import Way
 from driftlog._core.version_vector import Head
 from driftlog._sqlite.connection import ENVIRONMENT_ERRORS, write_transaction
 from driftlog._store.chain import Chains
+from driftlog._store.critical import awaited_types
 from driftlog._store.fold import Arrival, Fold, Integrated, Progress
 from driftlog._store.log import BEFORE_ALL, Log, State
 from driftlog._store.meta import Branch, Meta
 from driftlog._store.program import Program
 from driftlog._store.view import View
-from driftlog.errors import AppChanged
+from driftlog.errors import AppChanged, NeedsUpgrade
 
 SealBatch = Callable[[Batch, BatchSeq, EnvelopeHash], Envelope]
 OpenEnvelope = Callable[[bytes], tuple[Envelope, Batch]]
@@ -96,6 +97,7 @@ class Store:
         self._last: Timestamp | None = None
         self._own_hlc = 0
         self._first_held: int | None = None
+        self._awaited: tuple[EventType, ...] = ()
 
     # --- transactions ------------------------------------------------------------------------------------------------
 
@@ -188,6 +190,7 @@ class Store:
             self._fold.tail.forget()
             self._last = self.log.last_placed()
             self._first_held = self.log.first_held()
+            self._awaited = awaited_types(self.connection)
             _, sealed = self.meta.own_branch()
             self._own_hlc = self.log.last_own_after(self._device, sealed) or sealed
             if may_fold and not self.is_view_current():
@@ -209,6 +212,8 @@ class Store:
         if arrived:
             newest = max(arrival.timestamp for arrival in arrived)
             self._last = newest if self._last is None else max(self._last, newest)
+        if any(is_critical(arrival.record.marked_version) for arrival in arrived):
+            self._awaited = awaited_types(self.connection)
         return integrated
 
     # --- what this device does ---------------------------------------------------------------------------------------
@@ -217,13 +222,15 @@ class Store:
         """Append events, all or none, within a transaction or savepoint that a `Rejection` must undo."""
         if not prepared:
             return ()
+        if self._awaited:
+            raise NeedsUpgrade(self._program.name, self._awaited)
         now_ms = self._clock()
         wall_ms = wall_time(now_ms)
         last = max(self._own_hlc, self._last.hlc if self._last else 0)
         entries = []
         # Within one call the clock stands still, so that each stamp is the one before it and one.
         for hlc, (event, payload) in enumerate(prepared, tick(last, now_ms)):
-            record = Record(Hlc(hlc), wall_ms, event.event_name, event.event_version, payload)
+            record = Record(Hlc(hlc), wall_ms, event.event_name, event.event_marked_version, payload)
             entries.append(self._fold.apply_new(event, place(self._space, self._device, record), record))
         # Later than all that is placed; but a held event may bear one of these stamps.
         self._fold.log_new(entries, may_tie=self._first_held is not None)

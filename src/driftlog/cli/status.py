@@ -50,6 +50,9 @@ def _draw(app: App, space: Space, status: Status) -> None:
     out.print(f"{status.events:,} events, of which {_odd(status)}")
     pending = (f"{status.pending:,} pending", "bold")
     out.print(Text.assemble(f"{status.confirmed:,} of this device's are confirmed by a relay, ", pending))
+    for name, version in status.needs_upgrade:
+        line = f"nothing can be appended here until the app is updated: it does not know {printable(name)} version {version}"
+        out.print(Text(line, style="yellow"))
     if status.waiting_envelopes:
         out.print(f"{status.waiting_envelopes:,} envelopes wait for a predecessor; syncing brings it")
     out.print()

@@ -7,19 +7,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from driftlog._core.event import Event
+from driftlog._core.event import Event, EventType
 from driftlog._core.genesis import Invite
 from driftlog._core.names import NAME_BYTES_MAX, is_name
 from driftlog._crypto.keys import Entropy
 from driftlog._sqlite.connection import Durability
 from driftlog._sqlite.tables import declare_tables
-from driftlog._store.program import Materializer, Program
+from driftlog._store.program import Materializer, Program, Upgrade
 from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import InvalidApp
+from driftlog.space.declaring import (
+    DeclaredUpgrade,
+    check_event_type,
+    check_from_version,
+    check_upgrade_function,
+    check_upgrades,
+)
 from driftlog.space.opening import Clock, join_space, open_space
 from driftlog.space.space import Space
 
 _EventT = TypeVar("_EventT", bound=Event)
+_UpgradeT = TypeVar("_UpgradeT", bound=Upgrade)
 _Handler = Callable[[ViewTransaction, _EventT], None]
 
 
@@ -43,7 +51,8 @@ class App:
         self.name = name
         self._tables = declare_tables(tables, is_float_allowed=floats)
         self._is_float_allowed = floats
-        self._materializers: dict[tuple[str, int], Materializer] = {}
+        self._materializers: dict[EventType, Materializer] = {}
+        self._upgrades: dict[EventType, DeclaredUpgrade] = {}
 
     def on(self, event_type: type[_EventT]) -> Callable[[_Handler[_EventT]], _Handler[_EventT]]:
         """Declare the decorated function as the materializer of an event type: `(tx, event) -> None`.
@@ -52,8 +61,7 @@ class App:
         no clock, no randomness, no file, no global that changes. It may read and write the app's tables through `tx`, and
         refuse the event with `reject(reason)`.
         """
-        if not (isinstance(event_type, type) and issubclass(event_type, Event)) or event_type is Event:
-            raise InvalidApp(f"{event_type!r} is not an event type; declare one with `class TodoAdded(Event): ...`")
+        check_event_type(event_type)
 
         def declare(handler: _Handler[_EventT]) -> _Handler[_EventT]:
             if inspect.iscoroutinefunction(handler) or inspect.isgeneratorfunction(handler):
@@ -68,6 +76,30 @@ class App:
                 )
             self._materializers[key] = Materializer.of(event_type, handler)
             return handler
+
+        return declare
+
+    def upgrade(self, event_type: type[Event], *, from_version: int) -> Callable[[_UpgradeT], _UpgradeT]:
+        """Declare the decorated function as the upgrade of an event type's older version to the next: `(fields) -> fields`.
+
+        It gets the fields of an event of `from_version`, a dict of plain values, and returns those of `from_version + 1`.
+        Upgrades chain up to the version that `event_type` declares, whose materializer then gets an ordinary event. The
+        log keeps what was appended; the event is upgraded whenever it is read, so the function must depend on nothing but
+        the fields. What it raises, `reject(reason)` included, rejects the event, as does a result that does not fit.
+        """
+        check_event_type(event_type)
+        check_from_version(event_type, from_version)
+
+        def declare(function: _UpgradeT) -> _UpgradeT:
+            check_upgrade_function(function)
+            key = (event_type.event_name, from_version)
+            if key in self._upgrades:
+                raise InvalidApp(
+                    f"event {key[0]!r} has the upgrade {self._upgrades[key].function.__qualname__} from version "
+                    f"{from_version} already; keep one of the two, or give the other its own from_version"
+                )
+            self._upgrades[key] = DeclaredUpgrade(event_type, function)
+            return function
 
         return declare
 
@@ -86,9 +118,10 @@ class App:
         relay was given is always kept. `clock` gives milliseconds since 1970 and `entropy(n)` gives n random bytes; they
         are arguments for tests.
 
-        If the tables or event types have changed since the file was last open, the view is rebuilt from the log first,
-        at about 10 µs an event. Raises an `UnusableFile` (not Driftlog's, from a newer version, another app's, without
-        its key file) or a `StorageError`; the file is then as it was. A file that cannot be written is opened for
+        If the tables, event types or upgrades have changed since the file was last open, the view is rebuilt from the log
+        first, at about 10 µs an event. Raises `InvalidApp` for upgrades that do not lead to a materializer, an
+        `UnusableFile` (not Driftlog's, from a newer version, another app's, without its key file) or a `StorageError`; the
+        file is then as it was. A file that cannot be written is opened for
         reading: `space.is_read_only`.
         """
         return open_space(self._program(), path, durability=durability, clock=clock, entropy=entropy)
@@ -111,5 +144,7 @@ class App:
         return join_space(self._program(), path, invite, durability=durability, clock=clock, entropy=entropy)
 
     def _program(self) -> Program:
-        # A copy: materializers declared later belong to spaces opened later.
-        return Program(self.name, self._tables, self._is_float_allowed, dict(self._materializers))
+        check_upgrades(self._materializers, self._upgrades)
+        # Copies: what is declared later belongs to spaces opened later.
+        upgrades = {key: upgrade.function for key, upgrade in self._upgrades.items()}
+        return Program(self.name, self._tables, self._is_float_allowed, dict(self._materializers), upgrades)

@@ -17,6 +17,7 @@ from driftlog._crypto.keys import Entropy, SpaceKeys
 from driftlog._sqlite.connection import storage_errors
 from driftlog._store.fold import Progress
 from driftlog._store.program import Program
+from driftlog._store.reading import check_not_upgrading
 from driftlog._store.store import Received, Store
 from driftlog.errors import Closed, DriftlogError, ReadOnly
 from driftlog.space.appender import Appender
@@ -142,7 +143,8 @@ class Engine:
             self._connection.close()
 
     def check_open(self) -> None:
-        """Raise `Closed` after `close`."""
+        """Raise `Closed` after `close`, and within an upgrade, which may use nothing but its fields."""
+        check_not_upgrading()
         if self._is_closed:
             raise Closed(f"the space at {self.path} was closed; open it again with app.open(path)")
 

@@ -1,12 +1,14 @@
 """Between the app's event objects and the log's records, in both directions."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from driftlog._core.clock import Timestamp
-from driftlog._core.event import Event, encode_as_read
+from driftlog._core.event import Event, encode_as_read, version_of
 from driftlog._sqlite.connection import storage_errors
 from driftlog._store.log import BEFORE_ALL, Entry, Log
-from driftlog._store.program import Program
+from driftlog._store.program import Program, Rejection
+from driftlog._store.reading import read_event
 from driftlog._store.store import Prepared
 from driftlog.errors import InvalidEvent
 from driftlog.space.reader import Reader
@@ -22,6 +24,11 @@ def _prepare(program: Program, event: Event) -> Prepared:
     if not isinstance(event, Event):
         raise InvalidEvent(f"{event!r} is not an event; append instances of Event subclasses")
     materializer = program.materializers.get((event.event_name, event.event_version))
+    if materializer is None and (event.event_name, event.event_version) in program.upgrades:
+        raise InvalidEvent(
+            f"{event.event_name} version {event.event_version} is an older version, which app {program.name!r} only reads; "
+            "append an event of the version that has a materializer"
+        )
     if materializer is None:
         raise InvalidEvent(
             f"{event.event_name} version {event.event_version} has no materializer in app {program.name!r}; "
@@ -41,7 +48,9 @@ def decode_entries(
         for entry in page:
             if before is not None and entry.timestamp >= before:
                 return
-            yield log_entry(program, entry)
+            with storage_errors(reader.path):
+                shown = log_entry(program, entry)
+            yield shown
         if not page:
             return
         place = page[-1].timestamp
@@ -50,12 +59,11 @@ def decode_entries(
 def log_entry(program: Program, entry: Entry) -> LogEntry:
     """Give an entry as it is shown, its event decoded if this version of the app can."""
     record = entry.record
-    materializer = program.materializers.get((record.name, record.version))
+    materializer = program.readings.get((record.name, record.marked_version))
     event = None
     if materializer is not None:
-        try:
-            event = materializer.decode(record.payload)
-        except Exception:  # noqa: BLE001 - the entry is shown all the same
-            # `state` and `reason` say that the payload does not fit the type, whatever the type itself raised.
-            event = None
-    return LogEntry(entry.timestamp, record.wall_ms, record.name, record.version, event, entry.state, entry.reason)
+        # `state` and `reason` say why there is no event to show.
+        with suppress(Rejection):
+            event = read_event(materializer, record, is_float_allowed=program.is_float_allowed)
+    version = version_of(record.marked_version)
+    return LogEntry(entry.timestamp, record.wall_ms, record.name, version, event, entry.state, entry.reason)

@@ -20,6 +20,7 @@ from driftlog._sqlite.reading import query_all, query_one
 from driftlog._sqlite.rows import Parameters, Row, SqlValue
 from driftlog._store.fold import Progress
 from driftlog._store.program import Program, Rejection
+from driftlog._store.reading import check_not_upgrading
 from driftlog._store.store import Store
 from driftlog._store.view import view_digest
 from driftlog.errors import DriftlogError
@@ -70,6 +71,7 @@ class Transaction:
             yield self._store.connection
 
     def _check_open(self) -> None:
+        check_not_upgrading()
         if self._is_over:
             raise DriftlogError("the transaction is over; use its tx within the `with` block only")
 
@@ -90,8 +92,9 @@ class Space:
     def append(self, *events: Event) -> tuple[Timestamp, ...]:
         """Append events, all or none, and give their timestamps. They are in the log and the view when it returns.
 
-        Raises `EventRejected` if a materializer refuses one, `InvalidEvent` for a value outside the domain; nothing is then
-        appended. Appends of several threads share a transaction.
+        Raises `EventRejected` if a materializer refuses one, `InvalidEvent` for a value outside the domain, `NeedsUpgrade`
+        while the log holds a critical event that this version of the app does not know; nothing is then appended. Appends
+        of several threads share a transaction.
         """
         return self._engine.append(events)
 
@@ -277,6 +280,7 @@ class Space:
 
     def close(self) -> None:
         """Stop syncing and let go of the file. May be called twice."""
+        check_not_upgrading()
         self._syncing.stop()
         self._engine.close()
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from driftlog._core.clock import Timestamp
-from driftlog._core.event import Event
+from driftlog._core.event import Event, EventType
 from driftlog._core.ids import DeviceKey
 from driftlog._core.merge import Way
 from driftlog._protocol.device_values import SyncState
@@ -20,8 +20,9 @@ class LogEntry:
     """What the clock of its device showed, milliseconds since 1970."""
     name: str
     version: int
+    """As it was appended; the event may be of a newer version, to which the app upgrades it."""
     event: Event | None
-    """The event, or None if its type or version is not one this app declares, or its payload does not fit the type."""
+    """The event, or None if its type or version is not one this app declares or upgrades, or its payload does not fit."""
     state: State
     reason: str | None
     """Why it was rejected."""
@@ -110,3 +111,6 @@ class Status:
     devices: tuple[DeviceStatus, ...]
     relays: tuple[RelayStatus, ...]
     is_read_only: bool
+    needs_upgrade: tuple[EventType, ...]
+    """Name and version of critical event types that this version of the app does not know, at most 16 of them: while there
+    are any, `append` raises `NeedsUpgrade`; syncing goes on."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from driftlog._core.ids import DeviceKey
 from driftlog._protocol.device_values import SyncState
+from driftlog._store.critical import awaited_types
 from driftlog._store.log import STATES, State
 from driftlog._store.store import Store
 from driftlog.space.status import DeviceStatus, RelayStatus, Status
@@ -27,6 +28,7 @@ def survey(store: Store, own: DeviceKey, states: Mapping[str, SyncState], *, is_
         devices=_devices(store, own),
         relays=_relays(store, states),
         is_read_only=is_read_only,
+        needs_upgrade=awaited_types(store.connection),
     )
 
 

@@ -53,12 +53,32 @@ def test_the_page_on_determinism_shows_a_fault_that_is_found_as_it_says(
     monkeypatch.delitem(sys.modules, "notes", raising=False)
 
     exec(checked, {})  # noqa: S102 - the page is ours
+    del sys.modules["notes"]
 
     # Up to the seed: in which order a set comes out is Python's affair.
     said, shown = (" ".join(text.split()) for text in (capsys.readouterr().out, *blocks("docs/determinism.md", "text")))
     assert said.partition("=")[0] == shown.partition("=")[0]
     assert said.partition("Usual causes")[2] == shown.partition("Usual causes")[2]
     assert "PYTHONHASHSEED" in said
+
+
+def test_the_page_on_rejected_events_runs_and_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    said: list[str] = []
+    code = blocks("docs/rejected.md")
+
+    for block in code:
+        if not block.startswith("@"):
+            exec(block, names)  # noqa: S102 - the page is ours
+            said.append(capsys.readouterr().out)
+
+    assert said == blocks("docs/rejected.md", "text")
+    examples = "".join(path.read_text() for path in (ROOT / "examples" / "invariants").glob("*.py"))
+    for excerpt in [block for block in code if block.startswith("@")] + blocks("docs/rejected.md", "sql"):
+        assert excerpt.strip() in examples, "what the page quotes is what the example does"
+    for space in names.values():
+        if isinstance(space, Space):
+            space.close()
 
 
 def test_every_page_that_is_linked_is_there() -> None:

@@ -28,6 +28,10 @@ LOG = [NoteTaken(id=1, words=["sun"]), NoteTaken(id=2, words=WORDS), NoteJudged(
 """The last is the first with which an app of `peeking_apps` does something wrong."""
 
 
+class NotesBurnt(Event):
+    """No note is left."""
+
+
 def raised_by(app: App, *events: Event) -> Nondeterministic:
     with pytest.raises(Nondeterministic) as raised:
         check_determinism(app, events=events or LOG)
@@ -119,6 +123,38 @@ def test_of_an_app_made_in_a_function_the_rest_is_left_out_and_that_is_said() ->
         check_determinism(app, events=LOG)
 
 
+@pytest.mark.filterwarnings("ignore:app .* is at no module's top level")
+def test_a_difference_that_later_events_wipe_out_is_a_difference() -> None:
+    app = apps.notes(apps.LOOKING_AT_CLOCK_OR_CHANCE["time"])
+
+    @app.on(NotesBurnt)
+    def notes_burnt(tx: ViewTransaction, event: NotesBurnt) -> None:
+        tx.execute("DELETE FROM note")
+
+    assert raised_by(app, *LOG, NotesBurnt()).index == 3
+
+
+@pytest.mark.filterwarnings("ignore:app .* is at no module's top level")
+def test_rows_that_are_left_or_deleted_are_said_to_be() -> None:
+    def judge(tx: ViewTransaction, note: int) -> str:
+        if time.time() > OTHER.start_s:
+            tx.execute("DELETE FROM tag WHERE word = 'wind'")
+        return "judged"
+
+    error = raised_by(apps.notes(judge))
+
+    assert (error.table, error.key, error.expected, error.found) == ("tag", ("wind",), None, None)
+    assert "in table tag, row ('wind',) is deleted, not left as it was. " in str(error)
+
+
+def test_a_long_row_is_cut_in_the_message_and_whole_in_the_error() -> None:
+    error = raised_here(lambda _, __: f"{time.time()}" + "x" * 10_000)
+
+    assert error.found is not None
+    assert len(str(error.found[1])) > 10_000
+    assert len(str(error)) < 2_000
+
+
 # --- what is given ---------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +243,17 @@ def test_what_is_no_space_of_the_app_is_refused_and_not_made(tmp_path: Path) -> 
     assert not missing.exists()
 
 
+def test_each_of_several_logs_is_checked(tmp_path: Path) -> None:
+    app = apps.notes(apps.LOOKING_AT_CLOCK_OR_CHANCE["time"])
+    with app.open(tmp_path / "good.db") as good, app.open(tmp_path / "bad.db") as bad:
+        good.append(*LOG[:3])
+        at = bad.append(*LOG)[-1]
+        with pytest.warns(UserWarning, match="were not checked"), pytest.raises(Nondeterministic) as raised:
+            check_determinism(app, events=LOG[:2], spaces=[good, bad])
+
+    assert raised.value.timestamp == at
+
+
 # --- other processes -------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +306,19 @@ def test_a_script_may_check_itself_when_it_is_run_and_not_when_it_is_imported(
 
     assert ended.returncode == code, ended.stderr
     assert ("under `if __name__ == '__main__':`" in ended.stderr) == (code == 1)
+
+
+@pytest.mark.slow
+def test_an_app_named_by_a_relative_path_is_found_from_other_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "declared_here.py").write_text("from tests.testing.peeking_apps import clean as app\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+
+    check_determinism("declared_here.py:app", events=LOG)
+
+    del sys.modules["declared_here"]
 
 
 # --- clock and chance, replaced --------------------------------------------------------------------------------------

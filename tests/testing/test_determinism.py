@@ -147,6 +147,16 @@ def test_rows_that_are_left_or_deleted_are_said_to_be() -> None:
     assert "in table tag, row ('wind',) is deleted, not left as it was. " in str(error)
 
 
+def test_a_row_that_is_written_as_it_was_is_no_difference() -> None:
+    def judge(tx: ViewTransaction, note: int) -> str:
+        if time.time() > OTHER.start_s:
+            tx.execute("UPDATE tag SET note = note")
+        return "judged"
+
+    with pytest.warns(UserWarning, match="were not checked"):
+        check_determinism(apps.notes(judge), events=LOG)
+
+
 def test_a_long_row_is_cut_in_the_message_and_whole_in_the_error() -> None:
     error = raised_here(lambda _, __: f"{time.time()}" + "x" * 10_000)
 

@@ -1,6 +1,7 @@
-"""The front page's code runs as it stands there."""
+"""The code of the front page, and of the pages that explain by it, runs as it stands there."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,17 @@ from driftlog import Space
 from driftlog.testing import RelayThread
 
 ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str, language: str = "python") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
 def test_the_front_pages_code_runs_and_does_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    first, second, third, fourth = BLOCKS
+    first, second, third, fourth, fifth = blocks("README.md")
     names: dict[str, object] = {"__name__": "readme"}
     relay = RelayThread(tmp_path / "relay.db")
     relay.start()
@@ -44,8 +48,46 @@ def test_the_front_pages_code_runs_and_does_what_it_says(
     ours.close()
     theirs.close()
 
-    exec(fourth, names)  # noqa: S102
+    exec(fifth, names)  # noqa: S102
     assert capsys.readouterr().out == "milk 1\n"
+
+
+@pytest.mark.slow
+def test_the_page_on_determinism_shows_a_fault_that_is_found_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    declared, checked = blocks("docs/determinism.md")
+    (tmp_path / "notes.py").write_text(declared)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "notes", raising=False)
+
+    exec(checked, {})  # noqa: S102 - the page is ours
+    del sys.modules["notes"]
+
+    # Up to the seed: in which order a set comes out is Python's affair.
+    said, shown = (" ".join(text.split()) for text in (capsys.readouterr().out, *blocks("docs/determinism.md", "text")))
+    assert said.partition("=")[0] == shown.partition("=")[0]
+    assert said.partition("Usual causes")[2] == shown.partition("Usual causes")[2]
+    assert "PYTHONHASHSEED" in said
+
+
+def test_the_page_on_rejected_events_runs_and_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    said: list[str] = []
+    code = blocks("docs/rejected.md")
+
+    for block in code:
+        if not block.startswith("@"):
+            exec(block, names)  # noqa: S102 - the page is ours
+            said.append(capsys.readouterr().out)
+
+    assert said == blocks("docs/rejected.md", "text")
+    examples = "".join(path.read_text() for path in (ROOT / "examples" / "invariants").glob("*.py"))
+    for excerpt in [block for block in code if block.startswith("@")] + blocks("docs/rejected.md", "sql"):
+        assert excerpt.strip() in examples, "what the page quotes is what the example does"
+    for space in names.values():
+        if isinstance(space, Space):
+            space.close()
 
 
 def test_every_page_that_is_linked_is_there() -> None:

@@ -29,8 +29,9 @@ LAYERS = (
 
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-FAMILIAR = {("relay", "_transport")}
-"""Neighbours of one level that may know each other: the relay listens through the transport's interface."""
+FAMILIAR = {("relay", "_transport"), ("testing", "cli")}
+"""Neighbours of one level that may know each other: the relay listens through the transport's interface, and an app that is
+tested in another process is named as on the command line."""
 
 STRANGERS = {
     ("_protocol", "_crypto"): "a protocol is a value; checking signatures is an argument",
@@ -186,7 +187,13 @@ def test_the_public_names_are_these() -> None:
         "StorageError",
         "UnusableFile",
     ]
-    assert sorted(driftlog.testing.__all__) == ["RelayThread", "exchange", "fleet"]
+    assert sorted(driftlog.testing.__all__) == [
+        "Nondeterministic",
+        "RelayThread",
+        "check_determinism",
+        "exchange",
+        "fleet",
+    ]
     for module in (driftlog, driftlog.testing):
         for name in module.__all__:
             assert hasattr(module, name)

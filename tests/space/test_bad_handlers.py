@@ -172,3 +172,28 @@ def test_a_transaction_object_kept_beyond_its_event_is_of_no_use() -> None:
         space.append(Kept(id="1"))
         with pytest.raises(DriftlogError, match="a materializer's tx was used after the materializer returned"):
             stolen[0].execute("DELETE FROM todo")
+
+
+def test_a_materializer_that_appends_is_told_so_and_undoes_nothing_else() -> None:
+    app = App("org.example.reentrant", tables="CREATE TABLE note (id TEXT PRIMARY KEY) STRICT")
+    spaces: list[Space] = []
+
+    class Noted(Event):
+        id: str
+
+    @app.on(Noted)
+    def noted(tx: ViewTransaction, event: Noted) -> None:
+        tx.execute("INSERT INTO note VALUES (?)", (event.id,))
+        if event.id == "echo":
+            spaces[0].append(Noted(id="again"))
+
+    with app.open(":memory:") as space:
+        spaces.append(space)
+        space.append(Noted(id="before"))
+
+        with pytest.raises(EventRejected, match="raised DriftlogError") as caught:
+            space.append(Noted(id="echo"))
+
+        assert "a materializer used the space it runs in" in str(caught.value.__cause__)
+        space.append(Noted(id="after"))
+        assert space.query("SELECT id FROM note ORDER BY id") == [("after",), ("before",)]

@@ -28,7 +28,7 @@ from driftlog._store.log import BEFORE_ALL, Log, State
 from driftlog._store.meta import Branch, Meta
 from driftlog._store.program import Program
 from driftlog._store.view import View
-from driftlog.errors import AppChanged, NeedsUpgrade
+from driftlog.errors import AppChanged, DriftlogError, NeedsUpgrade
 
 SealBatch = Callable[[Batch, BatchSeq, EnvelopeHash], Envelope]
 OpenEnvelope = Callable[[bytes], tuple[Envelope, Batch]]
@@ -108,8 +108,8 @@ class Store:
     def append_alone(self, prepared: Sequence[Prepared]) -> tuple[Timestamp, ...]:
         """Append events in a transaction of their own, all or none."""
         # `transaction` in long hand: its `with` would cost every append a microsecond.
+        self.begin()
         try:
-            self.begin()
             timestamps = self.append(prepared)
             self.commit()
         except BaseException:
@@ -119,9 +119,15 @@ class Store:
 
     def begin(self) -> None:
         """Take the write lock, and note what another process may have written. `transaction` calls it."""
-        self._control("BEGIN IMMEDIATE")
-        self._failure = None
-        self._refresh(may_fold=True)
+        if self.connection.in_transaction:
+            raise DriftlogError("a materializer used the space it runs in; read and write with its tx, and append nothing")
+        try:
+            self._control("BEGIN IMMEDIATE")
+            self._failure = None
+            self._refresh(may_fold=True)
+        except BaseException:
+            self.roll_back()
+            raise
 
     def commit(self) -> None:
         """Commit, unless the machine has failed meanwhile. `transaction` calls it."""
@@ -381,11 +387,7 @@ class _Transaction:
         self._store = store
 
     def __enter__(self) -> None:
-        try:
-            self._store.begin()
-        except BaseException:
-            self._store.roll_back()
-            raise
+        self._store.begin()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

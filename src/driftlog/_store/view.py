@@ -22,7 +22,7 @@ from driftlog._sqlite.confine import Confinement
 from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
 from driftlog._sqlite.tables import TableSet
 from driftlog._store.program import Materializer, Rejection
-from driftlog._store.recording import Recorder, encode
+from driftlog._store.recording import Image, Recorder, RowImage, encode
 from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import ForbiddenSQL
 
@@ -192,6 +192,10 @@ class View:
         finally:
             config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)
             config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 1)
+
+    def images(self, undo: bytes | None) -> dict[Image, RowImage]:
+        """Give the rows that an event changed as they were before it, by table index and key; None where there was none."""
+        return self._recorder.rows.merge([] if undo is None else [undo])
 
     def touch(self, undo: bytes | None, touch: bytes | None) -> Touch:
         """Give the cells that an event touched, from what the log holds of it."""

@@ -1,0 +1,167 @@
+"""Stories of one late event each, told so that one rule of the weave decides how they end.
+
+A story runs on two devices. Both know how it begins; then one goes on, and the other, whose clock is behind, does something
+that must take its place before all of that. The judge is a rebuild: what was woven must be what a fold from empty gives.
+"""
+
+from dataclasses import dataclass
+
+from driftlog import App, Event, Space, State, ViewTransaction, Way
+from driftlog.testing import exchange, fleet
+from tests.todo_app import Clock
+
+TABLES = """
+CREATE TABLE seat (n INTEGER PRIMARY KEY, owner TEXT UNIQUE) STRICT;
+CREATE TABLE room (id TEXT PRIMARY KEY, name TEXT) STRICT;
+CREATE TABLE booking (id TEXT PRIMARY KEY, room TEXT REFERENCES room ON DELETE CASCADE) STRICT;
+CREATE TABLE grid (x INTEGER, y INTEGER, v TEXT, PRIMARY KEY (x, y)) STRICT;
+CREATE TABLE word (text TEXT COLLATE NOCASE PRIMARY KEY, uses INTEGER) STRICT;
+CREATE TABLE note (id TEXT PRIMARY KEY, total INTEGER) STRICT;
+CREATE TABLE tally (id TEXT PRIMARY KEY, n INTEGER) STRICT;
+CREATE TRIGGER noted AFTER INSERT ON note BEGIN
+  UPDATE note SET total = (SELECT count(*) FROM tally) WHERE id = NEW.id;
+END;
+"""
+
+
+class Ran(Event):
+    """Runs statements, each with its parameters. No app should have such an event."""
+
+    sql: str
+    parameters: list[str | int | None] = []
+    then: str = ""
+
+
+app = App("org.example.stories", tables=TABLES)
+
+
+@app.on(Ran)
+def ran(tx: ViewTransaction, event: Ran) -> None:
+    """Run, then copy what a query says into a tally, or refuse if it says too much."""
+    tx.execute(event.sql, event.parameters)
+    if event.then:
+        row = tx.one(event.then)
+        tx.execute("INSERT OR REPLACE INTO tally VALUES (?, ?)", (event.then, None if row is None else row[0]))
+
+
+@dataclass(frozen=True)
+class Story:
+    """What both know, what one did since, what the other did before that, and how it is taken in."""
+
+    before: tuple[Ran, ...]
+    since: tuple[Ran, ...]
+    late: Ran
+    way: Way
+
+
+def seat(n: int, owner: str | None) -> Ran:
+    return Ran("INSERT INTO seat VALUES (?, ?)", [n, owner])
+
+
+def put(table: str, *values: str | int | None) -> Ran:
+    return Ran(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", list(values))
+
+
+STORIES = {
+    "an unrelated row": Story((seat(1, "a"),), (seat(2, "b"),), seat(3, "c"), Way.IN_PLACE),
+    "the same row": Story(
+        (seat(1, "a"),), (Ran("UPDATE seat SET owner = 'b' WHERE n = 1"),), Ran("DELETE FROM seat WHERE n = 1"), Way.CLOSURE
+    ),
+    "a row that was not there when it was looked for": Story(
+        (), (Ran("UPDATE seat SET owner = 'late' WHERE n = ?", [1]),), seat(1, "a"), Way.CLOSURE
+    ),
+    "a value that another row took when it was free": Story(
+        (seat(5, "a"),),
+        (Ran("UPDATE seat SET owner = NULL WHERE n = 5"), seat(6, "a")),
+        Ran("UPDATE seat SET owner = 'b' WHERE n = 5"),
+        Way.CLOSURE,
+    ),
+    "a number that goes by the greatest": Story(
+        (seat(1, "a"),), (Ran("INSERT INTO seat (owner) VALUES ('b')"),), seat(7, "c"), Way.CLOSURE
+    ),
+    "a late number that goes by the greatest": Story(
+        (seat(1, "a"),), (seat(7, "c"),), Ran("INSERT INTO seat (owner) VALUES ('b')"), Way.CLOSURE
+    ),
+    "a count": Story((seat(1, "a"),), (Ran("SELECT 1", then="SELECT count(*) FROM seat"),), seat(2, "b"), Way.CLOSURE),
+    "a child whose parent goes": Story(
+        (put("room", "r", None),), (put("booking", "b", "r"),), Ran("DELETE FROM room WHERE id = 'r'"), Way.CLOSURE
+    ),
+    "a parent that went before a late child came": Story(
+        (put("room", "r", None),), (Ran("DELETE FROM room WHERE id = 'r'"),), put("booking", "b", "r"), Way.CLOSURE
+    ),
+    "a parent that comes late": Story((), (put("booking", "b", None),), put("room", "r", None), Way.IN_PLACE),
+    "a parent whose name changes": Story(
+        (put("room", "r", None),),
+        (put("booking", "b", "r"),),
+        Ran("UPDATE room SET name = 'n' WHERE id = 'r'"),
+        Way.IN_PLACE,
+    ),
+    "the other half of a key": Story(
+        (put("grid", 1, 1, "a"),),
+        (Ran("UPDATE grid SET v = 'b' WHERE x = 1 AND y = 1"),),
+        put("grid", 1, 2, "c"),
+        Way.IN_PLACE,
+    ),
+    "half a key": Story(
+        (put("grid", 1, 1, "a"),), (Ran("UPDATE grid SET v = 'b' WHERE x = 1"),), put("grid", 1, 2, "c"), Way.CLOSURE
+    ),
+    "a word in other letters": Story(
+        (put("word", "a", 1),),
+        (Ran("UPDATE word SET uses = 2 WHERE text = 'A'"),),
+        Ran("DELETE FROM word WHERE text = ?", ["a"]),
+        Way.CLOSURE,
+    ),
+    "what a trigger counts": Story((), (put("note", "n", 0),), put("tally", "t", 1), Way.CLOSURE),
+    "a number for a text": Story(
+        (put("room", "1", None),),
+        (Ran("UPDATE room SET name = 'n' WHERE id = ?", [1]),),
+        Ran("DELETE FROM room WHERE id = ?", ["1"]),
+        Way.CLOSURE,
+    ),
+    "an insert that was passed over": Story(
+        (seat(1, "a"),),
+        (Ran("INSERT OR IGNORE INTO seat VALUES (2, 'a')"),),
+        Ran("UPDATE seat SET owner = 'b' WHERE n = 1"),
+        Way.CLOSURE,
+    ),
+    "several rows of which one was passed over": Story(
+        (put("room", "r", "first"),),
+        (Ran("INSERT OR IGNORE INTO room VALUES ('q', NULL), ('r', 'second')"),),
+        Ran("DELETE FROM room WHERE id = 'r'"),
+        Way.CLOSURE,
+    ),
+    "one that depends on one that depends": Story(
+        (put("tally", "x", 1),),
+        (
+            Ran("INSERT OR REPLACE INTO room SELECT 'copy', CAST(n AS TEXT) FROM tally WHERE id = 'x'"),
+            Ran("INSERT OR REPLACE INTO booking SELECT name, NULL FROM room WHERE id = 'copy'"),
+        ),
+        Ran("UPDATE tally SET n = 2 WHERE id = 'x'"),
+        Way.CLOSURE,
+    ),
+}
+
+
+def tell(story: Story) -> None:
+    """Run a story on two devices, and hold it to a rebuild."""
+    clock = Clock(1_000)
+    behind, ahead = fleet(app, 2, clocks=[Clock(1_000), clock])
+    with behind, ahead:
+        for event in story.before:
+            behind.append(event)
+        exchange(behind, ahead)
+        clock.now_ms = 2_000
+        for event in story.since:
+            ahead.append(event)
+        behind.append(story.late)
+        late = max(behind.log(), key=lambda entry: entry.timestamp)
+        assert late.timestamp < min(entry.timestamp for entry in list(ahead.log())[len(story.before) :])
+        receipt = ahead.receive(behind.envelopes_for(ahead.version_vector()))
+        woven, states = ahead.digest(), _states(ahead)
+        ahead.rebuild()
+        assert (woven, states) == (ahead.digest(), _states(ahead))
+        assert receipt.way is story.way
+
+
+def _states(space: Space) -> list[tuple[State, str | None]]:
+    return [(entry.state, entry.reason) for entry in space.log()]

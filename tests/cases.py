@@ -19,7 +19,7 @@ from driftlog._core import merge
 from driftlog._store import tail
 from driftlog.testing import fleet
 from tests.machines import Clock, Machine
-from tests.oracle import DAY_MS, Verdict, Witness
+from tests.oracle import CONTROLS, DAY_MS, Verdict, Witness
 from tests.past import compare_past
 from tests.programs import VARIANTS, app_of
 from tests.random_programs import Taste
@@ -36,7 +36,7 @@ GENESIS_BYTES = 114
 
 EXPECTED = (
     "late", "flipped", "cascades", "void", "held", "restarts", "rejected", "unknown", "altered", "waiting", "copies",
-    "rebuilds", "refused appends", "appends", "forks", "subsets", *map(str, Way),
+    "rebuilds", "refused appends", "appends", "forks", "subsets", "undos", "redos", *map(str, Way),
 )  # fmt: skip
 """What must occur in every block of cases, or the cases have gone stale."""
 
@@ -182,8 +182,10 @@ class Case:
         at = rng.randrange(len(self._machines))
         machine = self._machines[at]
         roll = rng.random()
-        if roll < 0.45:
+        if roll < 0.40:
             self._append(at, machine)
+        elif roll < 0.45:
+            self._retract(at, machine)
         elif roll < 0.63:
             self._send(at, machine)
         elif roll < 0.71:
@@ -217,6 +219,20 @@ class Case:
             self.trace.append(f"{at} appends {' + '.join(str(event.steps) for event in events)}")
             if machine.append(*events):
                 return
+
+    def _retract(self, at: int, machine: Machine) -> None:
+        """Undo or redo some of what the device knows of, its own or others'."""
+        machine.settle()
+        facts, undone = machine.witness.facts, sorted(machine.witness.undone())
+        is_redo = bool(undone) and self._rng.random() < 0.5
+        places = [place for place in undone if place in facts] if is_redo else sorted(facts)[-12:]
+        if some := [
+            place
+            for place in self._rng.sample(places, min(len(places), self._rng.choice((1, 1, 2, 4))))
+            if facts[place].name not in CONTROLS
+        ]:
+            self.trace.append(f"{at} {'redoes' if is_redo else 'undoes'} {[place[0] for place in some]}")
+            machine.retract(some, is_redo=is_redo)
 
     def _send(self, at: int, machine: Machine) -> None:
         """Send one device what another lacks, through a network that does what it likes."""

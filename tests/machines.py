@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from driftlog import Space, VersionVector
+from driftlog import Space, Timestamp, VersionVector
 from driftlog._store.log import BEFORE_ALL
 from driftlog.errors import EventRejected
-from tests.oracle import Verdict, Witness
+from tests.oracle import Place, Verdict, Witness
 from tests.programs import TABLES, Did, DidAgain, DidLately, Variant, app_of
 from tests.vectors.formats import Entry, place_of
 from tests.vectors.msgpack import pack
@@ -73,6 +73,23 @@ class Machine:
             assert tuple(timestamp) == self.witness.make(entry), "an event's place is not what its content gives"
         self.counts["appends"] += 1
         return True
+
+    def retract(self, places: list[Place], *, is_redo: bool) -> None:
+        """Undo or redo events, and hold it to what the oracle says of the undone."""
+        self.settle()
+        undone = self.witness.undone()
+        hlc = max((place[0] for place in self.witness.placed), default=0)
+        changed = [place for place in dict.fromkeys(places) if (place in undone) is is_redo]
+        timestamps = [Timestamp(*place) for place in places]  # type: ignore[arg-type]  # plain integers and bytes
+        at = (self.space.redo if is_redo else self.space.undo)(*timestamps)
+        assert (at is not None) == bool(changed)
+        if at is not None:
+            now_ms = self.clock.now_ms
+            hlc = max(hlc + 1, now_ms * 65536 if now_ms <= CLOCK_MS_MAX else 0)
+            payload = pack({"events": [place[0].to_bytes(8, "big") + place[1] + place[2] for place in changed]})
+            entry = Entry(hlc, now_ms, "driftlog.redone" if is_redo else "driftlog.undone", 1, payload)
+            assert tuple(at) == self.witness.make(entry), "an undo is not the event that it should be"
+            self.counts["redos" if is_redo else "undos"] += 1
 
     def _entries(self, events: Iterable[Did | DidAgain | DidLately]) -> list[Entry]:
         """Write the events down as they must lie in the log."""

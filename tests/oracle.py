@@ -23,6 +23,9 @@ KNOWN = {(kind.event_name, kind.event_version) for kind in (Did, DidAgain)}
 KNOWN_LATELY = KNOWN | {(DidLately.event_name, DidLately.event_version)}
 
 
+CONTROLS = ("driftlog.undone", "driftlog.redone")
+
+
 class Line(NamedTuple):
     """An event in its place in the log, and what became of it."""
 
@@ -45,20 +48,51 @@ class Verdict(NamedTuple):
 
 
 def fold(
-    variant: Variant, facts: Mapping[Place, Entry], placed: Iterable[Place], known: set[tuple[str, int]] = KNOWN_LATELY
+    variant: Variant,
+    facts: Mapping[Place, Entry],
+    placed: Iterable[Place],
+    known: set[tuple[str, int]] = KNOWN_LATELY,
+    skipped: set[Place] | None = None,
 ) -> Verdict:
-    """Fold a log from empty. What is in `facts` and not in `placed` is held."""
+    """Fold a log from empty. What is in `facts` and not in `placed` is held; `skipped` is undone, if not by `facts`."""
     model = Model(variant)
     placed = set(placed)
+    if skipped is None:
+        skipped = undone(facts, placed)
     log = []
     for place, entry in sorted(facts.items()):
         if place not in placed:
             log.append(Line(place, "held", None))
+        elif entry.name in CONTROLS:
+            state = "unknown" if entry.version != 1 else "applied" if named_by(entry) else "rejected"
+            log.append(Line(place, state, None))
+        elif place in skipped:
+            log.append(Line(place, "retracted", None))
         elif (entry.name, entry.version) not in known:
             log.append(Line(place, "unknown", None))
         else:
             log.append(_judged(model, place, entry))
     return Verdict(model.tables, tuple(log), model.cascades)
+
+
+def undone(facts: Mapping[Place, Entry], placed: set[Place]) -> set[Place]:
+    """Give the events that undos and redos leave undone: of those that name an event, the last one counts."""
+    found: dict[Place, bool] = {}
+    for place, entry in sorted(facts.items()):
+        if place in placed and entry.name in CONTROLS and entry.version == 1:
+            found |= dict.fromkeys((one for one in named_by(entry) if one < place), entry.name == "driftlog.undone")
+    return {place for place, is_undone in found.items() if is_undone}
+
+
+def named_by(entry: Entry) -> list[Place]:
+    """Give the events that an undo or redo names, none if it is malformed."""
+    fields = entry.fields()
+    named = fields.get("events")
+    if set(fields) != {"events"} or not isinstance(named, list) or not 0 < len(named) <= 1000:
+        return []
+    if any(not isinstance(one, bytes) or len(one) != 72 for one in named):
+        return []
+    return [(int.from_bytes(one[:8], "big"), one[8:40], one[40:]) for one in named]
 
 
 def _judged(model: Model, place: Place, entry: Entry) -> Line:
@@ -133,6 +167,10 @@ class Witness:
             hlc, device, _ = place
             if device == self.device or hlc // 65536 <= now_ms + DAY_MS:
                 self.placed.add(place)
+
+    def undone(self) -> set[Place]:
+        """Give the events that are undone."""
+        return undone(self.facts, self.placed)
 
     def verdict(self, variant: Variant, *, is_new: bool = True) -> Verdict:
         """Say what the device must show."""

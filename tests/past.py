@@ -23,7 +23,8 @@ def compare_past(machine: Machine, variant: Variant, places: Iterable[Place]) ->
     known = KNOWN_LATELY if machine.is_new else KNOWN
     for place in places:
         then = {fact: entry for fact, entry in facts.items() if fact <= place}
-        verdict = fold(variant, then, placed & then.keys(), known)
+        # What was undone since is in no past: the log, as it is known now, skips it.
+        verdict = fold(variant, then, placed & then.keys(), known, machine.witness.undone())
         with machine.space.at(timestamp(place)) as past:
             for table in TABLES:
                 rows = [tuple(row) for row in past.query(f"SELECT * FROM {table}")]

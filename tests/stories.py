@@ -6,7 +6,7 @@ that must take its place before all of that. The judge is a rebuild: what was wo
 
 from dataclasses import dataclass
 
-from driftlog import App, Event, Space, State, ViewTransaction, Way
+from driftlog import App, Event, Space, State, ViewTransaction, Way, reject
 from driftlog.testing import exchange, fleet
 from tests.todo_app import Clock
 
@@ -28,8 +28,9 @@ class Ran(Event):
     """Runs statements, each with its parameters. No app should have such an event."""
 
     sql: str
-    parameters: list[str | int | None] = []
+    parameters: tuple[str | int | None, ...] = ()
     then: str = ""
+    refusing_if: str = ""
 
 
 app = App("org.example.stories", tables=TABLES)
@@ -37,8 +38,10 @@ app = App("org.example.stories", tables=TABLES)
 
 @app.on(Ran)
 def ran(tx: ViewTransaction, event: Ran) -> None:
-    """Run, then copy what a query says into a tally, or refuse if it says too much."""
+    """Run, then copy what a query says into a tally, or refuse."""
     tx.execute(event.sql, event.parameters)
+    if event.refusing_if and tx.one(event.refusing_if):
+        reject("refused")
     if event.then:
         row = tx.one(event.then)
         tx.execute("INSERT OR REPLACE INTO tally VALUES (?, ?)", (event.then, None if row is None else row[0]))
@@ -50,25 +53,29 @@ class Story:
 
     before: tuple[Ran, ...]
     since: tuple[Ran, ...]
-    late: Ran
+    late: Ran | tuple[Ran, ...]
     way: Way
+    """How the last of the late ones is taken in."""
 
 
 def seat(n: int, owner: str | None) -> Ran:
-    return Ran("INSERT INTO seat VALUES (?, ?)", [n, owner])
+    return Ran("INSERT INTO seat VALUES (?, ?)", (n, owner))
 
 
 def put(table: str, *values: str | int | None) -> Ran:
-    return Ran(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", list(values))
+    return Ran(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", values)
 
 
 STORIES = {
     "an unrelated row": Story((seat(1, "a"),), (seat(2, "b"),), seat(3, "c"), Way.IN_PLACE),
     "the same row": Story(
-        (seat(1, "a"),), (Ran("UPDATE seat SET owner = 'b' WHERE n = 1"),), Ran("DELETE FROM seat WHERE n = 1"), Way.CLOSURE
+        (seat(1, "a"),),
+        (Ran("UPDATE seat SET owner = 'b' WHERE n = 1"),),
+        Ran("DELETE FROM seat WHERE n = 1"),
+        Way.CLOSURE,
     ),
     "a row that was not there when it was looked for": Story(
-        (), (Ran("UPDATE seat SET owner = 'late' WHERE n = ?", [1]),), seat(1, "a"), Way.CLOSURE
+        (), (Ran("UPDATE seat SET owner = 'late' WHERE n = ?", (1,)),), seat(1, "a"), Way.CLOSURE
     ),
     "a value that another row took when it was free": Story(
         (seat(5, "a"),),
@@ -89,6 +96,18 @@ STORIES = {
     "a parent that went before a late child came": Story(
         (put("room", "r", None),), (Ran("DELETE FROM room WHERE id = 'r'"),), put("booking", "b", "r"), Way.CLOSURE
     ),
+    "a parent that went and came back": Story(
+        (put("room", "r", None),),
+        (Ran("DELETE FROM room WHERE id = 'r'"), put("room", "r", None)),
+        put("booking", "b", "r"),
+        Way.CLOSURE,
+    ),
+    "a child that came and went": Story(
+        (put("room", "r", None),),
+        (put("booking", "b", "r"), Ran("DELETE FROM booking WHERE id = 'b'")),
+        Ran("DELETE FROM room WHERE id = 'r'"),
+        Way.CLOSURE,
+    ),
     "a parent that comes late": Story((), (put("booking", "b", None),), put("room", "r", None), Way.IN_PLACE),
     "a parent whose name changes": Story(
         (put("room", "r", None),),
@@ -108,20 +127,29 @@ STORIES = {
     "a word in other letters": Story(
         (put("word", "a", 1),),
         (Ran("UPDATE word SET uses = 2 WHERE text = 'A'"),),
-        Ran("DELETE FROM word WHERE text = ?", ["a"]),
+        Ran("DELETE FROM word WHERE text = ?", ("a",)),
         Way.CLOSURE,
+    ),
+    "a word that was looked for in other letters": Story(
+        (), (Ran("UPDATE word SET uses = 2 WHERE text = 'A'"),), put("word", "a", 1), Way.CLOSURE
     ),
     "what a trigger counts": Story((), (put("note", "n", 0),), put("tally", "t", 1), Way.CLOSURE),
     "a number for a text": Story(
         (put("room", "1", None),),
-        (Ran("UPDATE room SET name = 'n' WHERE id = ?", [1]),),
-        Ran("DELETE FROM room WHERE id = ?", ["1"]),
+        (Ran("UPDATE room SET name = 'n' WHERE id = ?", (1,)),),
+        Ran("DELETE FROM room WHERE id = ?", ("1",)),
         Way.CLOSURE,
     ),
     "an insert that was passed over": Story(
         (seat(1, "a"),),
         (Ran("INSERT OR IGNORE INTO seat VALUES (2, 'a')"),),
         Ran("UPDATE seat SET owner = 'b' WHERE n = 1"),
+        Way.CLOSURE,
+    ),
+    "what a refused event tried first": Story(
+        (),
+        (Ran("INSERT INTO seat VALUES (1, 'a')", refusing_if="SELECT 1 FROM room WHERE id = 'closed'"),),
+        (put("room", "closed", None), seat(1, "late")),
         Way.CLOSURE,
     ),
     "several rows of which one was passed over": Story(
@@ -153,10 +181,10 @@ def tell(story: Story) -> None:
         clock.now_ms = 2_000
         for event in story.since:
             ahead.append(event)
-        behind.append(story.late)
-        late = max(behind.log(), key=lambda entry: entry.timestamp)
-        assert late.timestamp < min(entry.timestamp for entry in list(ahead.log())[len(story.before) :])
-        receipt = ahead.receive(behind.envelopes_for(ahead.version_vector()))
+        for event in story.late if isinstance(story.late, tuple) else (story.late,):
+            [late] = behind.append(event)
+            assert late < next(entry.timestamp for entry in ahead.log() if entry.timestamp.hlc >> 16 == clock.now_ms)
+            receipt = ahead.receive(behind.envelopes_for(ahead.version_vector()))
         woven, states = ahead.digest(), _states(ahead)
         ahead.rebuild()
         assert (woven, states) == (ahead.digest(), _states(ahead))

@@ -74,6 +74,14 @@ class Stranger:
         name, version = event.event_name, event.event_version
         if rng.random() < 0.2:
             name, version = rng.choice((("did", 3), ("done", 1), ("🕰", 32767)))
+        if rng.random() < 0.1:
+            name, version = rng.choice(
+                (("driftlog.undone", 1), ("driftlog.redone", 1), ("driftlog.undone", 2), ("driftlog.x", 1))
+            )
+            named = [rng.choice((0, hlc - 1, hlc)).to_bytes(8, "big") + rng.randbytes(rng.choice((64, 63)))]
+            return Entry(
+                hlc, wall_ms, name, version, pack(rng.choice(({"events": named}, {"events": []}, {}, {"events": 1})))
+            )
         fields = rng.choice(MISFITS) if rng.random() < 0.15 else {"steps": event.steps}
         return Entry(hlc, wall_ms, name, version, pack(fields))
 

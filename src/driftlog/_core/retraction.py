@@ -45,9 +45,14 @@ def encode_named(events: Iterable[Timestamp]) -> bytes:
     return _encode(_Named(places))
 
 
+def is_retracting(record: Record) -> bool:
+    """Tell whether an event is an undo or a redo, well-formed or not, of a version that this Driftlog knows."""
+    return record.name in (UNDONE, REDONE) and record.marked_version == CONTROL_VERSION
+
+
 def named_by(record: Record) -> list[Timestamp] | None:
     """Give the events that an undo or redo names; None if this is no undo or redo that can be read."""
-    if record.name not in (UNDONE, REDONE) or record.marked_version != CONTROL_VERSION:
+    if not is_retracting(record):
         return None
     try:
         places = _decode(record.payload).events

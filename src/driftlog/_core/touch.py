@@ -77,6 +77,9 @@ class TouchIndex:
         for space in {cell[0] for cell in writes}:
             _drop(self._any_writers, space, at)
 
+    def __contains__(self, at: Timestamp) -> bool:
+        return at in self._touch_by_event
+
     def count_after(self, at: Timestamp) -> int:
         """Count the events after a timestamp."""
         return len(self._order) - bisect_right(self._order, at)

@@ -76,14 +76,14 @@ def access_of(
         # A statement that was compiled before is not asked about again, so the cache is passed by.
         plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters, can_cache=False).fetchall()
     details = [str(line[3]) for line in plan]
-    loops = sum(detail.startswith(("SEARCH", "SCAN")) and detail != "SCAN CONSTANT ROW" for detail in details)
+    loops = [detail for detail in details if detail.startswith(("SEARCH", "SCAN")) and detail != "SCAN CONSTANT ROW"]
     return _Reader(tables, statements(sql)[0], frozenset(seen), loops).access()
 
 
 class _Reader:
     """Reads one statement's tokens."""
 
-    def __init__(self, tables: TableSet, statement: tuple[Token, ...], seen: frozenset[str], loops: int) -> None:
+    def __init__(self, tables: TableSet, statement: tuple[Token, ...], seen: frozenset[str], loops: list[str]) -> None:
         self._tables = tables
         self._by_name = {fold(table.name): table for table in tables.tables}
         self._tokens = statement
@@ -129,7 +129,7 @@ class _Reader:
         if table is None or self._fires_triggers(table) or table.constraints.is_coarse:
             return self._whole(is_write=True)
         may_pass_over = words[0] == "REPLACE" or words[1] == "OR" or has_words(self._tokens, "ON", "CONFLICT")
-        is_looking = self._loops > 0 or bool(_LOOKING.intersection(words))
+        is_looking = bool(self._loops) or bool(_LOOKING.intersection(words))
         row = None if is_looking else self._row_inserted(table, at + 1)
         whole: Cell = (table.index,)
         reads: tuple[Cell, ...] = self._all_seen() if is_looking else ()
@@ -188,7 +188,11 @@ class _Reader:
     def _row_of(self, at: int) -> RowOf | None:
         """Read `table [[AS] alias] ... WHERE condition`, from the table's name on."""
         table = self._table(at)
-        if table is None or table.constraints.is_coarse or self._loops != 1 or "WHERE" not in self._words[at:]:
+        if table is None or table.constraints.is_coarse or "WHERE" not in self._words[at:]:
+            return None
+        # Foreign keys have loops of their own, over the tables that refer here; the cells of the keys stand for those.
+        is_alone = len(self._loops) == 1 or (self._words[0] != "SELECT" and bool(table.constraints.as_parent))
+        if not is_alone or not self._loops or not self._loops[0].startswith("SEARCH"):
             return None
         where = self._words.index("WHERE", at)
         between = self._tokens[at + 1 : where]

@@ -18,6 +18,7 @@ import apsw
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event, Record
 from driftlog._core.merge import Extend, Way, Weave, is_rebuild_cheaper, plan_rebase, undone_one_by_one_max
+from driftlog._core.retraction import is_control, is_retracting, named_by, retracted_by
 from driftlog._core.touch import TouchIndex
 from driftlog._core.values import FLOAT_MARKER, OutsideDomain, check_payload
 from driftlog._store.log import BEFORE_ALL, Entry, Log, State
@@ -25,6 +26,7 @@ from driftlog._store.program import Program, Rejection
 from driftlog._store.reading import read_event
 from driftlog._store.tail import Tail
 from driftlog._store.view import View
+from driftlog.errors import InvalidEvent
 
 _log = logging.getLogger("driftlog")
 
@@ -85,6 +87,7 @@ class Fold:
         self._view = view
         self._program = program
         self.tail = Tail(log, view)
+        self._retracted: frozenset[Timestamp] | None = None
 
     def apply_new(self, event: Event, at: Timestamp, record: Record) -> Entry:
         """Apply a new event of this device, and give its entry for the log.
@@ -107,11 +110,61 @@ class Fold:
         """
         if not arrived:
             return Integrated(0, 0, None)
-        match plan_rebase(last, [arrival.timestamp for arrival in arrived]):
+        revised = self._revised_by(arrived)
+        places = [arrival.timestamp for arrival in arrived] + [entry.timestamp for entry in revised]
+        match plan_rebase(last, places):
             case Extend():
                 return self._replay(min(arrived).timestamp, arrived, Way.EXTENDED)
             case Weave(start):
-                return self._weave(start, arrived) or self._replay_from(start, arrived)
+                return self._weave(start, arrived, revised) or self._replay_from(start, arrived)
+
+    def retracted(self) -> frozenset[Timestamp]:
+        """Give the events that are undone."""
+        if self._retracted is None:
+            self._retracted = retracted_by(self._log.controls())
+        return self._retracted
+
+    def meant_by(self, events: Iterable[Timestamp]) -> list[Timestamp]:
+        """Give the app's events that are meant: where an undo or redo is named, those that it names.
+
+        Raises `InvalidEvent` for one that is not in the log.
+        """
+        meant: dict[Timestamp, None] = {}
+        for at in events:
+            entry = self._log.find(at)
+            if entry is None:
+                raise InvalidEvent(f"there is no event {at} in the log; give a timestamp that append or the log gave")
+            meant |= dict.fromkeys(named_by(entry.record) or [at])
+        return list(meant)
+
+    def _revised_by(self, arrived: list[Arrival]) -> list[Entry]:
+        """Take note of the undos and redos among arrivals, and give the placed events that are to be judged anew."""
+        controls = [(arrival.timestamp, arrival.record) for arrival in arrived if is_retracting(arrival.record)]
+        if not controls:
+            return []
+        before = self.retracted()
+        self._retracted = retracted_by(self._log.controls() + controls)
+        entries = [self._log.find(at) for at in before ^ self._retracted]
+        arriving = {arrival.timestamp for arrival in arrived}
+        return [
+            entry
+            for entry in entries
+            if entry is not None and entry.state is not State.HELD and entry.timestamp not in arriving
+        ]
+
+    def commit(self) -> None:
+        """Take note that what was changed in the log stays."""
+        self.tail.commit()
+
+    def roll_back(self) -> None:
+        """Take note that the log is as it was when the transaction, or the part of it, began."""
+        self.tail.roll_back()
+        self._retracted = None
+
+    def forget(self) -> None:
+        """Forget what is remembered of the log: another process has written."""
+        self.tail.forget()
+        self._retracted = None
 
     def rebuild(self, progress: Progress | None = None) -> Integrated:
         """Make the view anew from the whole log."""
@@ -121,18 +174,26 @@ class Fold:
 
     # --- undoing what depends on it -----------------------------------------------------------------------------------
 
-    def _weave(self, start: Timestamp, arrived: list[Arrival]) -> Integrated | None:
-        """Apply arrivals among the events from `start` on; None, with nothing changed, if too many would be undone."""
+    def _weave(self, start: Timestamp, arrived: list[Arrival], revised: list[Entry]) -> Integrated | None:
+        """Apply arrivals among the events from `start` on, and events anew whose retraction they changed.
+
+        None, with nothing changed, if too many would be undone.
+        """
         index = self.tail.covering(start)
         if index is None:
             return None
         undone_max = undone_one_by_one_max(index.count_after(start))
-        due: list[_Step] = list(arrived)
+        depending = index.closure((entry.timestamp for entry in revised if entry.timestamp in index), undone_max)
+        if depending is None:
+            self.tail.forget()
+            return None
+        self._control("SAVEPOINT driftlog_weave")
+        undone = depending | {entry.timestamp for entry in revised}
+        due: list[_Step] = [*arrived, *((*entry[:2], entry) for entry in revised if entry.timestamp not in depending)]
+        due += [(*entry[:2], entry) for entry in self._undo(index, depending)]
         heapify(due)
-        undone: set[Timestamp] = set()
         verdicts: list[Verdict] = []
         applied = 0
-        self._control("SAVEPOINT driftlog_weave")
         while due:
             # In order: whatever is applied now, nothing before it will be undone any more.
             step = heappop(due)
@@ -213,6 +274,10 @@ class Fold:
             yield Verdict(Entry(at, record, *outcome), before.state if before is not None else None)
 
     def _outcome(self, at: Timestamp, record: Record) -> Outcome:
+        if is_control(record):
+            return _outcome_of_control(record)
+        if at in self.retracted():
+            return Outcome(State.RETRACTED)
         materializer = self._program.readings.get((record.name, record.marked_version))
         if materializer is None:
             return _UNKNOWN
@@ -239,6 +304,14 @@ class Fold:
         except OutsideDomain:
             return True
         return False
+
+
+def _outcome_of_control(record: Record) -> Outcome:
+    if not is_retracting(record):
+        return _UNKNOWN
+    if named_by(record) is None:
+        return Outcome(State.REJECTED, f"{record.name} names no events")
+    return Outcome(State.APPLIED)
 
 
 _Step = tuple[Timestamp, Record, Entry | None]

@@ -23,6 +23,8 @@ class State(StrEnum):
     """Its stamp is more than a day ahead of this device's clock; applied when its time comes."""
     UNKNOWN = "unknown"
     """Its type or version is not one this app declares; applied in its place after the app is upgraded."""
+    RETRACTED = "retracted"
+    """It was undone, so the view is as if it had not been."""
 
 
 STATES: Final = tuple(State)
@@ -73,6 +75,10 @@ _HAS_ANY = "SELECT 1 FROM driftlog_entry WHERE hlc BETWEEN ? AND ? AND device = 
 _FROM = f"{_ordered(_COLUMNS, '(hlc, device, hash) >= (?1, ?2, ?3)')} LIMIT ?4"
 _AFTER = f"{_ordered(_COLUMNS, '(hlc, device, hash) > (?1, ?2, ?3)')} LIMIT ?4"
 _UNDO_FROM = _ordered("undo, hlc, device, hash", "(hlc, device, hash) >= (?1, ?2, ?3) AND undo IS NOT NULL")
+# The condition on the name is what the partial indexes say of themselves.
+_CONTROLS = _both(
+    "hlc, device, hash, wall_ms, name, version, payload", "name >= 'driftlog.' AND name < 'driftlog/' AND state = 0"
+)
 _TOUCHES = _ordered(
     "hlc, device, hash, undo, touch",
     "(hlc, device, hash) >= (?1, ?2, ?3) AND (hlc, device, hash) < (?4, ?5, ?6) AND state <> 2",
@@ -158,7 +164,14 @@ class Log:
 
     def entry(self, at: Timestamp) -> Entry:
         """Give an event that is in the log."""
-        return _entry(next(raw_rows(self._connection, _ENTRY, at)))
+        entry = self.find(at)
+        assert entry is not None
+        return entry
+
+    def find(self, at: Timestamp) -> Entry | None:
+        """Look an event up by its place."""
+        row = next(raw_rows(self._connection, _ENTRY, at), None)
+        return _entry(row) if row is not None else None
 
     def entries(self, start: Timestamp = BEFORE_ALL) -> Iterator[Entry]:
         """Give the entries from `start` on, in order. What is inserted before the entry last given is not seen."""
@@ -178,6 +191,10 @@ class Log:
         """Give the undo data from `start` on, oldest first. The log must not be written meanwhile."""
         for undo, *_ in raw_rows(self._connection, _UNDO_FROM, start):
             yield undo
+
+    def controls(self) -> list[tuple[Timestamp, Record]]:
+        """Give the engine's own events that are in force, in no particular order."""
+        return [(Timestamp(*row[:3]), Record(row[0], *row[3:])) for row in raw_rows(self._connection, _CONTROLS)]
 
     def touches(
         self, start: Timestamp, end: Timestamp = AFTER_ALL

@@ -66,6 +66,10 @@ CREATE INDEX driftlog_tie_state ON driftlog_tie (state) WHERE state <> 0;
 CREATE INDEX driftlog_log_critical ON driftlog_log (name, version) WHERE state <> 0 AND state = 3 AND version > 32767;
 CREATE INDEX driftlog_tie_critical ON driftlog_tie (name, version) WHERE state <> 0 AND state = 3 AND version > 32767;
 
+-- The engine's own events, such as undos: few, and all of them are needed to know which events the fold skips.
+CREATE INDEX driftlog_log_control ON driftlog_log (name) WHERE name >= 'driftlog.' AND name < 'driftlog/';
+CREATE INDEX driftlog_tie_control ON driftlog_tie (name) WHERE name >= 'driftlog.' AND name < 'driftlog/';
+
 CREATE VIEW driftlog_entry AS SELECT * FROM driftlog_log UNION ALL SELECT * FROM driftlog_tie;
 
 CREATE VIEW driftlog_rejected AS

@@ -6,21 +6,20 @@ again when another process has written. It does not know how envelopes are seale
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
-from typing import NamedTuple
 
 import apsw
 
 from driftlog._core.batch import Batch, split_records
 from driftlog._core.clock import Hlc, Timestamp, is_held, last_not_held, tick, wall_time
 from driftlog._core.envelope import Envelope
-from driftlog._core.event import Event, EventType, Record, is_critical, place
+from driftlog._core.event import EventType, Record, is_critical, place
 from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash, SpaceId
 from driftlog._core.limits import ENVELOPE_EVENTS_MAX, ENVELOPE_HEADS_MAX, WAITING_BYTES_MAX
-from driftlog._core.merge import Way
+from driftlog._core.retraction import CONTROL_VERSION, NAMED_EVENTS_MAX, REDONE, UNDONE, encode_named
 from driftlog._core.version_vector import Head
 from driftlog._sqlite.connection import ENVIRONMENT_ERRORS, write_transaction
+from driftlog._store.batches import Prepared, Received
 from driftlog._store.chain import Chains
 from driftlog._store.critical import awaited_types
 from driftlog._store.fold import Arrival, Fold, Integrated, Progress
@@ -28,40 +27,11 @@ from driftlog._store.log import BEFORE_ALL, Log, State
 from driftlog._store.meta import Branch, Meta
 from driftlog._store.program import Program
 from driftlog._store.view import View
-from driftlog.errors import AppChanged, DriftlogError, NeedsUpgrade
+from driftlog.errors import AppChanged, DriftlogError, InvalidEvent, NeedsUpgrade
 
 SealBatch = Callable[[Batch, BatchSeq, EnvelopeHash], Envelope]
 OpenEnvelope = Callable[[bytes], tuple[Envelope, Batch]]
 """Reads, verifies and opens stored bytes; they were let in once, so it does not fail on them."""
-
-
-class Prepared(NamedTuple):
-    """An event that was checked and encoded before the transaction began."""
-
-    event: Event
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What a batch of envelopes amounted to."""
-
-    envelopes: int = 0
-    """Envelopes that were new, those that wait for a predecessor included."""
-    applied: int = 0
-    """Events applied for the first time."""
-    replayed: int = 0
-    """Events that had been applied before and were replayed because earlier ones arrived."""
-    held: int = 0
-    """Events whose stamp is too far ahead."""
-    void: int = 0
-    """Events that count for nobody, because their stamp does not follow their device's previous one."""
-    waiting: int = 0
-    """Envelopes that wait for a predecessor."""
-    dropped: int = 0
-    """Envelopes not kept: their predecessor is missing, and too many wait already."""
-    way: Way | None = None
-    """How the events took their place, None if there were none."""
 
 
 class Store:
@@ -120,7 +90,9 @@ class Store:
     def begin(self) -> None:
         """Take the write lock, and note what another process may have written. `transaction` calls it."""
         if self.connection.in_transaction:
-            raise DriftlogError("a materializer used the space it runs in; read and write with its tx, and append nothing")
+            raise DriftlogError(
+                "a materializer used the space it runs in; read and write with its tx, and append nothing"
+            )
         try:
             self._control("BEGIN IMMEDIATE")
             self._failure = None
@@ -133,12 +105,12 @@ class Store:
         """Commit, unless the machine has failed meanwhile. `transaction` calls it."""
         self.check_sound()
         self._control("COMMIT")
-        self._fold.tail.commit()
+        self._fold.commit()
 
     def roll_back(self) -> None:
         """Undo what was begun, if SQLite has not already, and forget what is remembered of the file."""
         self._data_version = -1
-        self._fold.tail.roll_back()
+        self._fold.roll_back()
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
 
@@ -156,7 +128,7 @@ class Store:
                     self.connection.execute("ROLLBACK TO driftlog_part")
                     self.connection.execute("RELEASE driftlog_part")
                 self._last, self._own_hlc = last, own_hlc
-                self._fold.tail.roll_back()
+                self._fold.roll_back()
                 raise
             self.connection.execute("RELEASE driftlog_part")
 
@@ -193,7 +165,7 @@ class Store:
         # The pragma, not apsw's data_version(): only it looks at the file, where another process may have written.
         version = self._control("PRAGMA data_version").get
         if version != self._data_version:
-            self._fold.tail.forget()
+            self._fold.forget()
             self._last = self.log.last_placed()
             self._first_held = self.log.first_held()
             self._awaited = awaited_types(self.connection)
@@ -243,6 +215,30 @@ class Store:
         newest = entries[-1].timestamp
         self._last, self._own_hlc = newest, newest.hlc
         return tuple([entry.timestamp for entry in entries])
+
+    def retract(self, events: Sequence[Timestamp], *, is_redo: bool) -> Timestamp | None:
+        """Append an undo or redo of events that are in the log, within a transaction; None if nothing would change.
+
+        Naming an undo means what it undid, and naming a redo likewise: to undo an undo is to redo.
+        """
+        if self._awaited:
+            raise NeedsUpgrade(self._program.name, self._awaited)
+        undone = self._fold.retracted()
+        named = [at for at in self._fold.meant_by(events) if (at in undone) is is_redo]
+        if not named:
+            return None
+        if len(named) > NAMED_EVENTS_MAX:
+            raise InvalidEvent(
+                f"{len(named)} events are meant (limit {NAMED_EVENTS_MAX}); undo or redo them in several calls"
+            )
+        now_ms = self._clock()
+        hlc = tick(max(self._own_hlc, self._last.hlc if self._last else 0), now_ms)
+        name = REDONE if is_redo else UNDONE
+        record = Record(hlc, wall_time(now_ms), name, CONTROL_VERSION, encode_named(named))
+        at = place(self._space, self._device, record)
+        self._integrate([Arrival(at, record)])
+        self._own_hlc = hlc
+        return at
 
     def seal_pending(self) -> int:
         """Put the device's unsealed events into envelopes, within a transaction. Gives how many envelopes were made."""

@@ -11,8 +11,9 @@ from threading import RLock
 from typing import Final
 
 from driftlog._core.clock import Timestamp
+from driftlog._store.batches import Prepared
 from driftlog._store.program import Rejection
-from driftlog._store.store import Prepared, Store
+from driftlog._store.store import Store
 from driftlog.errors import EventRejected, StorageError
 
 GROUP_APPENDS_MAX: Final = 256

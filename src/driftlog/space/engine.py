@@ -15,10 +15,11 @@ from driftlog._core.envelope import Envelope
 from driftlog._core.event import Event
 from driftlog._crypto.keys import Entropy, SpaceKeys
 from driftlog._sqlite.connection import storage_errors
+from driftlog._store.batches import Received
 from driftlog._store.fold import Progress
 from driftlog._store.program import Program
 from driftlog._store.reading import check_not_upgrading
-from driftlog._store.store import Received, Store
+from driftlog._store.store import Store
 from driftlog.errors import Closed, DriftlogError, ReadOnly
 from driftlog.space.appender import Appender
 from driftlog.space.entries import prepare_events
@@ -102,6 +103,14 @@ class Engine:
             timestamps = self._appender.append(prepared)
         self.changed.tell()
         return timestamps
+
+    def retract(self, events: Sequence[Timestamp], *, is_redo: bool) -> Timestamp | None:
+        """Undo or redo events, all in one."""
+        with self.writing() as store:
+            at = store.retract(events, is_redo=is_redo)
+        if at is not None:
+            self.changed.tell()
+        return at
 
     def take_in(
         self, opened: Sequence[tuple[Envelope, Batch]], also: Callable[[Store], None] = lambda _: None

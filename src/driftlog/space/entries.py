@@ -6,10 +6,10 @@ from contextlib import suppress
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event, encode_as_read, version_of
 from driftlog._sqlite.connection import storage_errors
+from driftlog._store.batches import Prepared
 from driftlog._store.log import BEFORE_ALL, Entry, Log
 from driftlog._store.program import Program, Rejection
 from driftlog._store.reading import read_event
-from driftlog._store.store import Prepared
 from driftlog.errors import InvalidEvent
 from driftlog.space.reader import Reader
 from driftlog.space.status import LogEntry

@@ -112,6 +112,20 @@ class Space:
                 transaction._is_over = True
         self._engine.changed.tell()
 
+    def undo(self, *timestamps: Timestamp) -> Timestamp | None:
+        """Undo events, own or others', however long ago: the view becomes what it would be had they never been.
+
+        An undo is an event itself: it syncs, and gives its timestamp; None if all of them are undone already. Of several
+        undos and redos of an event, the last in the total order counts. Events that depended on what is undone are judged
+        anew, so some may become rejected. Naming an undo means what it undid. Costs what a late event in the place of the
+        earliest would. Raises `InvalidEvent` for a timestamp that is not in the log.
+        """
+        return self._engine.retract(timestamps, is_redo=False)
+
+    def redo(self, *timestamps: Timestamp) -> Timestamp | None:
+        """Let undone events count again, in their old places; None if none of them is undone. See `undo`."""
+        return self._engine.retract(timestamps, is_redo=True)
+
     def rebuild(self, progress: Progress | None = None) -> int:
         """Make the tables anew from the log, in one transaction, and give the number of events replayed.
 
@@ -139,7 +153,7 @@ class Space:
         """Give the view as it was right after the event with this timestamp, as the log is known now: a copy for reading.
 
         Every event up to and including that place counts, whether or not there is one with just this timestamp, and so do
-        late arrivals that belong before it. Held, rejected and unknown events have no part in it, as in the view.
+        late arrivals that belong before it. Held, rejected, unknown and undone events have no part in it, as in the view.
 
         The tables are copied into memory and taken back: about 1.2 µs a row that there is now, and 2 to 3 µs for each event
         after the timestamp (100,000 rows, 100,000 later events: 0.5 s). No materializer runs. Nobody waits meanwhile, except

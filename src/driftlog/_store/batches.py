@@ -1,0 +1,36 @@
+"""What the store is given to append, and what it says of what it received."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from driftlog._core.event import Event
+from driftlog._core.merge import Way
+
+
+class Prepared(NamedTuple):
+    """An event that was checked and encoded before the transaction began."""
+
+    event: Event
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a batch of envelopes amounted to."""
+
+    envelopes: int = 0
+    """Envelopes that were new, those that wait for a predecessor included."""
+    applied: int = 0
+    """Events applied for the first time."""
+    replayed: int = 0
+    """Events that had been applied before and were replayed because earlier ones arrived."""
+    held: int = 0
+    """Events whose stamp is too far ahead."""
+    void: int = 0
+    """Events that count for nobody, because their stamp does not follow their device's previous one."""
+    waiting: int = 0
+    """Envelopes that wait for a predecessor."""
+    dropped: int = 0
+    """Envelopes not kept: their predecessor is missing, and too many wait already."""
+    way: Way | None = None
+    """How the events took their place, None if there were none."""

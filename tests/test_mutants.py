@@ -1,0 +1,37 @@
+"""The judge is judged: each deliberate mistake in how late events are woven in is found by a story, or by a case."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cases import CaseFailed, run_case
+from tests.mutants import MUTANTS, Mutation
+from tests.stories import STORIES, tell
+
+CASES_MAX = 150
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutation", MUTANTS.values(), ids=MUTANTS)
+def test_a_broken_rule_is_found_out(mutation: Mutation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mutation(monkeypatch)
+
+    assert _is_found_by_a_story() or _is_found_by_a_case(tmp_path)
+
+
+def _is_found_by_a_story() -> bool:
+    for story in STORIES.values():
+        try:
+            tell(story)
+        except Exception:  # noqa: BLE001 - a broken engine fails in whatever way it likes
+            return True
+    return False
+
+
+def _is_found_by_a_case(folder: Path) -> bool:
+    for seed in range(1, CASES_MAX):
+        try:
+            run_case(seed, folder)
+        except CaseFailed:
+            return True
+    return False

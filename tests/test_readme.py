@@ -20,7 +20,7 @@ def test_the_front_pages_code_runs_and_does_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    first, second, third, fourth, fifth = blocks("README.md")
+    first, second, third, fourth, undo, fifth = blocks("README.md")
     names: dict[str, object] = {"__name__": "readme"}
     relay = RelayThread(tmp_path / "relay.db")
     relay.start()
@@ -45,6 +45,9 @@ def test_the_front_pages_code_runs_and_does_what_it_says(
         "TodoAdded(id='1', text='milk')",
         "TodoCompleted(id='1')",
     ]
+    exec(undo, {"space": theirs, "TodoAdded": names["TodoAdded"]})  # noqa: S102
+    assert capsys.readouterr().out == "[]\n"
+    assert theirs.query("SELECT text FROM todo WHERE id = '3'") == [("oat milk",)]
     ours.close()
     theirs.close()
 

@@ -80,8 +80,13 @@ def bench(rest: list[str]) -> int:
 
 
 def campaign(rest: list[str]) -> int:
-    """Run property cases by the ten thousand."""
+    """Run full property cases by the ten thousand."""
     return run("python", "-m", "tests.campaign", *rest)
+
+
+def weaving(rest: list[str]) -> int:
+    """Run small cases of late events by the million."""
+    return run("python", "-m", "tests.weaving", *rest)
 
 
 def flights(rest: list[str]) -> int:
@@ -99,6 +104,7 @@ def lock(rest: list[str]) -> int:
 TASKS = {
     "bench": bench,
     "campaign": campaign,
+    "weaving": weaving,
     "check": check,
     "demo": demo,
     "flights": flights,

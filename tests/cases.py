@@ -36,7 +36,7 @@ GENESIS_BYTES = 114
 
 EXPECTED = (
     "late", "flipped", "cascades", "void", "held", "restarts", "rejected", "unknown", "altered", "waiting", "copies",
-    "rebuilds", "refused appends", "appends", "forks", "subsets", "undos", "redos", *map(str, Way),
+    "rebuilds", "refused appends", "appends", "forks", "subsets", "undos", "redos", "abandoned", *map(str, Way),
 )  # fmt: skip
 """What must occur in every block of cases, or the cases have gone stale."""
 
@@ -213,6 +213,8 @@ class Case:
             machine.receive(self._machines[0].envelopes_for(machine.space.version_vector()))
 
     def _append(self, at: int, machine: Machine) -> None:
+        if self._rng.random() < 0.1:
+            machine.abandon(self._taste.event(is_new=machine.is_new))
         # What is refused where it is made says little about convergence, so there are a few attempts.
         for _ in range(3):
             events = [self._taste.event(is_new=machine.is_new) for _ in range(self._rng.choice((1, 1, 1, 2, 3)))]

@@ -74,6 +74,17 @@ class Machine:
         self.counts["appends"] += 1
         return True
 
+    def abandon(self, *events: Did | DidAgain | DidLately) -> None:
+        """Append in a transaction that then fails: it must leave no trace, not even in what the engine remembers."""
+        self.settle()
+        before = self.space.digest()
+        with suppress(_Undone), self.space.transaction() as tx:
+            with suppress(EventRejected):
+                tx.append(*events)
+            raise _Undone
+        assert self.space.digest() == before, "an abandoned transaction left something behind"
+        self.counts["abandoned"] += 1
+
     def retract(self, places: list[Place], *, is_redo: bool) -> None:
         """Undo or redo events, and hold it to what the oracle says of the undone."""
         self.settle()

@@ -200,11 +200,6 @@ def own_events_are_not_in_the_index(patch: pytest.MonkeyPatch) -> None:
 
 
 @mutant
-def the_index_remembers_what_was_undone(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Tail, "roll_back", lambda _self: None)
-
-
-@mutant
 def undone_events_are_not_replayed(patch: pytest.MonkeyPatch) -> None:
     real = Fold._undo
 

@@ -63,8 +63,9 @@ def fold(
     for place, entry in sorted(facts.items()):
         if place not in placed:
             log.append(Line(place, "held", None))
-        elif entry.name in CONTROLS:
-            state = "unknown" if entry.version != 1 else "applied" if named_by(entry) else "rejected"
+        elif entry.name.startswith("driftlog."):
+            is_known = entry.name in CONTROLS and entry.version == 1
+            state = "unknown" if not is_known else "applied" if named_by(entry) else "rejected"
             log.append(Line(place, state, None))
         elif place in skipped:
             log.append(Line(place, "retracted", None))

@@ -6,7 +6,6 @@ again when another process has written. It does not know how envelopes are seale
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 
 import apsw
 
@@ -18,6 +17,7 @@ from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash, S
 from driftlog._core.limits import ENVELOPE_EVENTS_MAX, ENVELOPE_HEADS_MAX, WAITING_BYTES_MAX
 from driftlog._core.retraction import CONTROL_VERSION, NAMED_EVENTS_MAX, REDONE, UNDONE, encode_named
 from driftlog._core.version_vector import Head
+from driftlog._sqlite.bracket import Bracket
 from driftlog._sqlite.connection import ENVIRONMENT_ERRORS, write_transaction
 from driftlog._store.batches import Prepared, Received
 from driftlog._store.chain import Chains
@@ -64,6 +64,7 @@ class Store:
         self._open_envelope = open_envelope
         self._failure: BaseException | None = None
         self._data_version = -1
+        self._is_stale = True
         self._last: Timestamp | None = None
         self._own_hlc = 0
         self._first_held: int | None = None
@@ -71,9 +72,9 @@ class Store:
 
     # --- transactions ------------------------------------------------------------------------------------------------
 
-    def transaction(self) -> "_Transaction":
+    def transaction(self) -> Bracket:
         """Give a write transaction to use in a `with`. An error undoes all of it, in memory too, and is passed on."""
-        return _Transaction(self)
+        return Bracket(self.begin, self.commit, self.roll_back)
 
     def append_alone(self, prepared: Sequence[Prepared]) -> tuple[Timestamp, ...]:
         """Append events in a transaction of their own, all or none."""
@@ -109,7 +110,7 @@ class Store:
 
     def roll_back(self) -> None:
         """Undo what was begun, if SQLite has not already, and forget what is remembered of the file."""
-        self._data_version = -1
+        self._is_stale = True
         self._fold.roll_back()
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
@@ -166,6 +167,7 @@ class Store:
         version = self._control("PRAGMA data_version").get
         if version != self._data_version:
             self._fold.forget()
+        if version != self._data_version or self._is_stale:
             self._last = self.log.last_placed()
             self._first_held = self.log.first_held()
             self._awaited = awaited_types(self.connection)
@@ -177,6 +179,7 @@ class Store:
                     "restart this one with that version"
                 )
             self._data_version = version
+            self._is_stale = False
         if may_fold and self._first_held is not None and not is_held(self._first_held, self._clock()):
             self._release_held()
 
@@ -372,27 +375,3 @@ class Store:
     def is_log_empty(self) -> bool:
         """Tell whether there is no event at all."""
         return next(self.log.entries(BEFORE_ALL), None) is None
-
-
-class _Transaction:
-    """`Store.transaction`: a class, because a generator would cost every append a microsecond and a half."""
-
-    __slots__ = ("_store",)
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __enter__(self) -> None:
-        self._store.begin()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self._store.roll_back()
-            return
-        try:
-            self._store.commit()
-        except BaseException:
-            self._store.roll_back()
-            raise

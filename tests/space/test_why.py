@@ -57,7 +57,7 @@ def naive_changes(machine: Machine, variant: Variant) -> Changes:
     names = {table: key_columns(machine.space, table) for table in TABLES}
     for place in sorted(placed):
         then = {fact: entry for fact, entry in facts.items() if fact <= place}
-        after = fold(variant, then, placed & then.keys()).tables
+        after = fold(variant, then, placed & then.keys(), skipped=machine.witness.undone()).tables
         for table in TABLES:
             for row in set(before[table].values()) ^ set(after[table].values()):
                 key = tuple(row[column] for column in names[table])

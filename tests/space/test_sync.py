@@ -2,7 +2,10 @@
 
 import asyncio
 import errno
+import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,25 @@ def settle(*spaces: Space, relay: RelayThread) -> None:
             assert synced(space, relay)
 
 
+def becomes_true(space: Space, claim: Callable[[], bool]) -> bool:
+    """Wait until a claim holds that may become true with any change of the space."""
+    changed = threading.Event()
+    remove = space._engine.changed.add(changed.set)
+    deadline = time.monotonic() + SECONDS_MAX
+    try:
+        while not claim():
+            if not changed.wait(deadline - time.monotonic()):
+                return False
+            changed.clear()
+    finally:
+        remove()
+    return True
+
+
+def holds(space: Space, count: int) -> bool:
+    return len(space.query("SELECT * FROM todo")) == count
+
+
 def synced(space: Space, relay: RelayThread) -> bool:
     [sync] = [sync for sync in space._syncing._syncs if relay.url in sync.urls]
     return sync.wait(SECONDS_MAX)
@@ -73,8 +95,7 @@ def test_an_event_reaches_the_other_device_while_both_are_connected(
 
     for n in range(5):
         a.append(TodoAdded(id=str(n), text="x"))
-        settle(a, b, relay=relay)
-        assert len(b.query("SELECT * FROM todo")) == n + 1
+        assert becomes_true(b, partial(holds, b, n + 1))
 
 
 def test_a_relay_that_was_wiped_is_full_again_and_nobody_resets_anything(

@@ -40,6 +40,11 @@ def a_row_that_was_looked_at_is_not_noted(patch: pytest.MonkeyPatch) -> None:
 
 
 @mutant
+def a_row_found_by_a_unique_value_was_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Recorder, "note_row", lambda *_: None)
+
+
+@mutant
 def a_write_that_found_no_row_looked_at_none(patch: pytest.MonkeyPatch) -> None:
     real = Recorder.note
 
@@ -95,7 +100,8 @@ def the_first_part_of_a_key_is_the_key(patch: pytest.MonkeyPatch) -> None:
 
     def cell(self: RowOf, parameters: Any) -> Any:
         found: Any = real(self, parameters)
-        return (found[0], found[1][:1]) if found is not None and isinstance(found[-1], tuple) else found
+        is_whole = found is None or not isinstance(found[-1], tuple) or self.find_sql is not None
+        return found if is_whole else (found[0], found[1][:1])
 
     patch.setattr(RowOf, "cell", cell)
 

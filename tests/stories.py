@@ -12,6 +12,7 @@ from tests.todo_app import Clock
 
 TABLES = """
 CREATE TABLE seat (n INTEGER PRIMARY KEY, owner TEXT UNIQUE) STRICT;
+CREATE TABLE badge (n INTEGER PRIMARY KEY, owner TEXT NOT NULL UNIQUE, points INTEGER) STRICT;
 CREATE TABLE room (id TEXT PRIMARY KEY, name TEXT) STRICT;
 CREATE TABLE booking (id TEXT PRIMARY KEY, room TEXT REFERENCES room ON DELETE CASCADE) STRICT;
 CREATE TABLE grid (x INTEGER, y INTEGER, v TEXT, PRIMARY KEY (x, y)) STRICT;
@@ -92,6 +93,27 @@ STORIES = {
     "a count": Story((seat(1, "a"),), (Ran("SELECT 1", then="SELECT count(*) FROM seat"),), seat(2, "b"), Way.CLOSURE),
     "a child whose parent goes": Story(
         (put("room", "r", None),), (put("booking", "b", "r"),), Ran("DELETE FROM room WHERE id = 'r'"), Way.CLOSURE
+    ),
+    "a row looked for by its UNIQUE value, not there": Story(
+        (seat(1, "a"),), (Ran("UPDATE seat SET owner = 'c' WHERE owner = ?", ("b",)),), seat(2, "b"), Way.CLOSURE
+    ),
+    "a row looked for by its UNIQUE value, which changes": Story(
+        (seat(1, "a"),),
+        (Ran("DELETE FROM seat WHERE owner = 'a'"),),
+        Ran("UPDATE seat SET owner = 'b' WHERE n = 1"),
+        Way.CLOSURE,
+    ),
+    "a row read by its UNIQUE value": Story(
+        (Ran("INSERT INTO badge VALUES (1, 'a', 5)"),),
+        (Ran("SELECT 1", then="SELECT points FROM badge WHERE owner = 'a'"),),
+        Ran("UPDATE badge SET points = 6 WHERE n = 1"),
+        Way.CLOSURE,
+    ),
+    "another row than the one looked for by its UNIQUE value": Story(
+        (seat(1, "a"), seat(2, "b")),
+        (Ran("UPDATE seat SET owner = 'c' WHERE owner = 'a'"),),
+        Ran("DELETE FROM seat WHERE n = 2"),
+        Way.IN_PLACE,
     ),
     "a parent that went before a late child came": Story(
         (put("room", "r", None),), (Ran("DELETE FROM room WHERE id = 'r'"),), put("booking", "b", "r"), Way.CLOSURE

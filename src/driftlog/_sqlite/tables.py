@@ -92,6 +92,11 @@ class Table:
         action = f"UPDATE SET {change}" if written else "NOTHING"
         return f"{self.insert_sql} ON CONFLICT ({self._names(self.key)}) DO {action}"
 
+    def find_sql(self, columns: Sequence[int]) -> str:
+        """Find the key of the row with these values; parameters: the values of `columns`."""
+        values = " AND ".join(f"{self._name(column)} = ?" for column in columns)
+        return f"SELECT {self._names(self.key)} FROM {quote(self.name)} WHERE {values}"
+
     @cached_property
     def clear_sql(self) -> str:
         """Delete all rows."""

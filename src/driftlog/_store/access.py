@@ -33,14 +33,18 @@ _LOOKING: Final = frozenset({"SELECT", "IN", "WITH", "MATCH"})
 
 @dataclass(frozen=True, slots=True)
 class RowOf:
-    """Tells from a statement's parameters which row of a table it looks at."""
+    """Tells from a statement's parameters which row of a table it looks at: by its key, or by a UNIQUE value."""
 
     table: int
+    space: int
+    """The table's own where the key is given, else that of the UNIQUE constraint."""
     parts: tuple[tuple[int | str | None, object, type], ...]
-    """For each column of the key: the parameter's place or name, or None and a literal; and the type it must have."""
+    """For each column: the parameter's place or name, or None and a literal; and the type it must have."""
+    find_sql: str | None = None
+    """Gives the key of the row with the UNIQUE value, if there is one."""
 
     def cell(self, parameters: Parameters) -> Cell | None:
-        """Give the row's cell, None if a value is not of its column's type."""
+        """Give the cell of the key or value, None if a value is not of its column's type."""
         values: list[object] = []
         for source, literal, kind in self.parts:
             try:
@@ -50,7 +54,9 @@ class RowOf:
             if type(value) is not kind:
                 return None
             values.append(value)
-        return (self.table, values[0] if len(values) == 1 else tuple(values))
+        # As cells are written elsewhere: the key of one column as that value, all else as a tuple.
+        is_single = self.find_sql is None and len(values) == 1
+        return (self.space, values[0] if is_single else tuple(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +217,12 @@ class _Reader:
                 if name in value_by_column:
                     return None
                 value_by_column[name] = value
-        keys = [fold(table.columns[column]) for column in table.key]
-        return self._row(table, [value_by_column.get(name) for name in keys])
+        named = [value_by_column.get(fold(column)) for column in table.columns]
+        row = self._row(table, table.index, table.key, [named[column] for column in table.key])
+        for unique in table.constraints.uniques:
+            if row is None:
+                row = self._row(table, unique.space, unique.columns, [named[column] for column in unique.columns])
+        return row
 
     def _row_inserted(self, table: Table, at: int) -> RowOf | None:
         """Read `[(columns)] VALUES (one row)`, from what follows the table's name."""
@@ -226,17 +236,18 @@ class _Reader:
         if len(values) != len(columns) or (at < len(self._tokens) and self._tokens[at].text == ","):
             return None
         value_by_column = {name: item[0] for name, item in zip(columns, values, strict=True) if len(item) == 1}
-        return self._row(table, [value_by_column.get(fold(table.columns[column])) for column in table.key])
+        values_of_key = [value_by_column.get(fold(table.columns[column])) for column in table.key]
+        return self._row(table, table.index, table.key, values_of_key)
 
-    def _row(self, table: Table, values: Sequence[Token | None]) -> RowOf | None:
+    def _row(self, table: Table, space: int, columns: Sequence[int], values: Sequence[Token | None]) -> RowOf | None:
         parts: list[tuple[int | str | None, object, type]] = []
-        for column, value in zip(table.key, values, strict=True):
+        for column, value in zip(columns, values, strict=True):
             kind = _PYTHON_TYPES.get(table.types[column])
             source = None if value is None or kind is None else self._source(value)
             if source is None or kind is None:
                 return None
             parts.append((*source, kind))
-        return RowOf(table.index, tuple(parts))
+        return RowOf(table.index, space, tuple(parts), None if space == table.index else table.find_sql(columns))
 
     def _source(self, value: Token) -> tuple[int | str | None, object] | None:
         if value.kind is Kind.STRING:

@@ -83,6 +83,10 @@ class Recorder:
             # The row was looked at. If it was changed, too, its image says so.
             self._reads.add(row.cell(parameters) or (row.table,))
 
+    def note_row(self, table: int, key: tuple[SqlValue, ...]) -> None:
+        """Note a row that is looked at by something else than its key."""
+        self._reads.add((table, key[0] if len(key) == 1 else key))
+
     def note_failure(self, access: Access, parameters: Parameters) -> None:
         """Note what a statement read that was stopped: it may have been stopped by any row it could have met."""
         self._reads.update(access.reads)

@@ -9,7 +9,7 @@ from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
 from driftlog._sqlite.rows import Parameters, Row, fetch_all, fetch_one
 from driftlog._sqlite.sqltext import excerpt
 from driftlog._sqlite.tables import TableSet
-from driftlog._store.access import Access, access_of
+from driftlog._store.access import Access, RowOf, access_of
 from driftlog._store.recording import Recorder
 from driftlog.errors import DriftlogError, ForbiddenSQL
 
@@ -105,7 +105,16 @@ class ViewTransaction:
             except apsw.Error as error:
                 raise self._explained(sql, parameters, error) from None
             self._access_by_sql[sql] = access
+        if access.row is not None and access.row.find_sql is not None:
+            self._find(access.row, access.row.find_sql, parameters)
         return access
+
+    def _find(self, row: RowOf, find_sql: str, parameters: Parameters) -> None:
+        """Note the row that a statement is going to look at by a UNIQUE value, as it is before."""
+        cell = row.cell(parameters)
+        if cell is not None and len(cell) == 2:
+            for key in self._connection.execute(find_sql, cell[1]):
+                self._recorder.note_row(row.table, key)
 
     def _explained(self, sql: str, parameters: Parameters, error: Exception) -> Exception:
         access = self._access_by_sql.get(sql)

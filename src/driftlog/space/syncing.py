@@ -119,7 +119,8 @@ class Sync:
         """Block until each relay holds all this device has, durably, and this device has all it has heard each relay holds.
 
         It speaks of what was there when it was called; what another device gave the relay a moment ago may still be on its
-        way. `timeout` is in seconds. Gives False if it ran out, or the sync has ended. Being offline is waited out; a relay that refuses this device or its envelopes raises `RelayRefused`.
+        way. `timeout` is in seconds. Gives False if it ran out, or the sync has ended. Being offline is waited out; a relay
+        that refuses this device or its envelopes raises `RelayRefused`.
         """
         self._replica.look_around()
         local_changes = self._replica.change_count()

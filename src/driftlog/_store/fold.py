@@ -132,7 +132,8 @@ class Fold:
         undone: set[Timestamp] = set()
         verdicts: list[Verdict] = []
         applied = 0
-        self._control("SAVEPOINT driftlog_weave")
+        # From the first change on that stays while more is due. An event that arrives alone, and meets nobody, needs none.
+        is_guarded = False
         while due:
             # In order: whatever is applied now, nothing before it will be undone any more.
             step = heappop(due)
@@ -146,19 +147,27 @@ class Fold:
                     self._view.rewind([outcome.undo])
                 depending = index.closure(conflicting, undone_max - len(undone))
                 if depending is None:
-                    self._control("ROLLBACK TO driftlog_weave")
-                    self._control("RELEASE driftlog_weave")
+                    if is_guarded:
+                        self._control("ROLLBACK TO driftlog_weave")
+                        self._control("RELEASE driftlog_weave")
                     self.tail.forget()
                     return None
+                if not is_guarded:
+                    self._control("SAVEPOINT driftlog_weave")
+                    is_guarded = True
                 undone |= depending
                 for entry in self._undo(index, depending):
                     heappush(due, (entry.timestamp, entry.record, entry))
                 heappush(due, step)
                 continue
+            if due and not is_guarded:
+                self._control("SAVEPOINT driftlog_weave")
+                is_guarded = True
             index.add(at, touch)
             applied += 1
             verdicts += self._settle(at, record, before, outcome)
-        self._control("RELEASE driftlog_weave")
+        if is_guarded:
+            self._control("RELEASE driftlog_weave")
         return Integrated(applied, len(undone), Way.CLOSURE if undone else Way.IN_PLACE, tuple(verdicts))
 
     def _undo(self, index: TouchIndex, events: Iterable[Timestamp]) -> list[Entry]:

@@ -102,9 +102,9 @@ class Log:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        # One cursor for every insert: making another costs half a microsecond an event.
+        # One cursor for every row written: making another costs half a microsecond an event.
         cursor = connection.cursor()
-        self._insert = cursor.execute
+        self._insert = self._update = cursor.execute
         self._insert_all = cursor.executemany
 
     def insert(
@@ -144,9 +144,9 @@ class Log:
     def update(self, at: Timestamp, state: State, reason: str | None, undo: bytes | None, touch: bytes | None) -> None:
         """Set what became of an event in the log."""
         parameters = (_NUMBER_BY_STATE[state], reason, undo, touch, *at)
-        self._connection.execute(_UPDATE, parameters)
+        self._update(_UPDATE, parameters)
         if not self._connection.changes():
-            self._connection.execute(_UPDATE_TIE, parameters)
+            self._update(_UPDATE_TIE, parameters)
 
     def holds(self, at: Timestamp) -> bool:
         """Tell whether the event is in the log."""

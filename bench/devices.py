@@ -63,14 +63,18 @@ def tally_raised(tx: ViewTransaction, event: TallyRaised) -> None:
 Opened = tuple[Envelope, Batch]
 MakeEvent = Callable[[], Event]
 
-_devices = count()
+_ranges = count()
 
 
-def unrelated() -> MakeEvent:
-    """Give events of which no two touch one row: ids count up, in a range of their own for each call of this."""
+def unrelated(prefix: str | None = None) -> MakeEvent:
+    """Give events of which no two touch one row: ids count up, in a range of their own for each call of this.
+
+    What stays in a file from one run to another needs a prefix that says so: the ranges begin anew in every run.
+    """
     numbers = count()
-    device = next(_devices)
-    return lambda: TodoAdded(id=f"{device:04}-{next(numbers):010}", text=sample.TEXT)
+    if prefix is None:
+        prefix = f"{next(_ranges):04}"
+    return lambda: TodoAdded(id=f"{prefix}-{next(numbers):010}", text=sample.TEXT)
 
 
 def related() -> MakeEvent:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.devices import BEGIN_MS, TALLY, Device, copied, cpu_rate_of, founded, unrelated
-from bench.rounds import Figure, compare
+from bench.rounds import Figure, compare, rate_of
 from bench.sample import TABLE
 from driftlog._store.schema import CREATE
 
@@ -59,7 +59,7 @@ def _opening(large: Path, empty: Path) -> Iterator[Figure]:
                     use(device)
                 return 1
 
-            return cpu_rate_of(open_)
+            return rate_of(open_)
 
         figure = compare(
             f"open a file of {EVENTS:,} events {what}",

@@ -1,4 +1,4 @@
-"""`python -m bench [append|receive|rebuild|bytes|all] [--json]`: measure, and print tables or JSON."""
+"""`python -m bench [append|receive|rebuild|late|recording|large|bytes|all] [--json]`: measure, and print tables or JSON."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import append, receive, report, size
+from bench import append, large, late, receive, recording, report, size
 from bench.rounds import Figure
 from bench.size import Cost
 
@@ -15,6 +15,9 @@ SPEEDS: Final[dict[str, Callable[[Path], Iterator[Figure]]]] = {
     "append": append.measure,
     "receive": receive.measure_receiving,
     "rebuild": receive.measure_rebuilding,
+    "late": late.measure,
+    "recording": recording.measure,
+    "large": large.measure,
 }
 BYTES: Final = "bytes"
 ALL: Final = "all"

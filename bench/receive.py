@@ -19,7 +19,7 @@ REBUILT: Final = 50_000
 CASES: Final = ((10_000, 1), (10_000, 100), (50_000, 100), (50_000, 1_000))
 """Events, and how many to an envelope: one by one, as they are made online; by the thousand, as made offline."""
 
-SECONDS_MAX: Final[dict[tuple[int, int], float]] = {(50_000, 100): 2.0, (50_000, 1_000): 2.0}
+SECONDS_MAX: Final[dict[tuple[int, int], float]] = {(50_000, 100): 1.0, (50_000, 1_000): 1.0}
 """A person who joins a team waits this long and no longer."""
 
 REBUILD_MICROS_MAX: Final = 6.0

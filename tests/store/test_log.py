@@ -9,7 +9,7 @@ from driftlog._core.clock import Hlc, Timestamp
 from driftlog._core.event import Record
 from driftlog._core.ids import DeviceKey, EventHash
 from driftlog._store import log as log_module
-from driftlog._store import schema
+from driftlog._store import meta, schema
 from driftlog._store.log import Entry, Log, State
 
 
@@ -73,3 +73,44 @@ def test_events_appended_together_are_logged_one_by_one_where_they_may_share_a_h
     log.append([entry(4, 1), entry(5, 1), entry(6, 1)], may_tie=True)
 
     assert [(one.timestamp.hlc, one.timestamp.device[0]) for one in log.entries()] == [(4, 1), (5, 1), (5, 9), (6, 1)]
+
+
+@pytest.mark.parametrize("sql", [log_module._FIRST_HELD, log_module._COUNT_HELD, meta._COUNT_STATES])
+def test_what_is_rare_is_found_by_its_index(log: Log, sql: str) -> None:
+    plan = [str(line[3]) for line in log._connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+
+    reads = [line for line in plan if "driftlog_" in line]
+    assert len(reads) == 2
+    assert all("_state" in line for line in reads)
+
+
+def test_states_are_counted_in_both_tables_and_the_first_held_is_the_least_of_both(log: Log) -> None:
+    for hlc, state in ((1, State.APPLIED), (2, State.REJECTED), (4, State.HELD), (5, State.HELD)):
+        for device in range(hlc):
+            log.insert(*entry(hlc, device)[:2], state)
+
+    rejected, held = log_module.STATES.index(State.REJECTED), log_module.STATES.index(State.HELD)
+    assert meta.Meta(log._connection).count_states() == {rejected: 2, held: 9}
+    assert log.first_held() == 4
+    assert sum(log.count_held_by_device().values()) == 9
+
+
+def test_the_last_event_of_a_device_is_found_from_the_end(log: Log) -> None:
+    for hlc in range(2, 2_000, 2):
+        log.insert(*entry(hlc, 0))
+    log.insert(*entry(1_501, 1))
+    log.insert(*entry(1_991, 1))
+    log.insert(*entry(1_990, 1))
+    steps = 0
+
+    def step() -> bool:
+        nonlocal steps
+        steps += 1
+        return False
+
+    log._connection.set_progress_handler(step, 1)
+    last = log.last_own_after(entry(0, 1).timestamp.device, 0)
+
+    assert last == 1_991
+    assert steps < 500
+    assert log.last_own_after(entry(0, 1).timestamp.device, 1_991) is None

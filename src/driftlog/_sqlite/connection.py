@@ -77,6 +77,9 @@ def _configure(connection: apsw.Connection, durability: Durability, *, is_read_o
     # A misspelt "column" in double quotes would otherwise quietly be a string.
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
+    # One plan for a statement, whatever is bound to it. Beside a partial index SQLite would otherwise compile it again for
+    # every value, in case the value says that the index may be used: 30 to 50 µs each time.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     if not is_read_only and not connection.readonly("main"):
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full" if durability == "full" else "normal")

@@ -187,7 +187,10 @@ class Fold:
         if depending is None:
             self.tail.forget()
             return None
-        self._control("SAVEPOINT driftlog_weave")
+        # An event that arrives alone, and meets nobody, needs no savepoint.
+        is_guarded = len(arrived) + len(revised) > 1
+        if is_guarded:
+            self._control("SAVEPOINT driftlog_weave")
         undone = depending | {entry.timestamp for entry in revised}
         due: list[_Step] = [*arrived, *((*entry[:2], entry) for entry in revised if entry.timestamp not in depending)]
         due += [(*entry[:2], entry) for entry in self._undo(index, depending)]
@@ -207,10 +210,14 @@ class Fold:
                     self._view.rewind([outcome.undo])
                 depending = index.closure(conflicting, undone_max - len(undone))
                 if depending is None:
-                    self._control("ROLLBACK TO driftlog_weave")
-                    self._control("RELEASE driftlog_weave")
+                    if is_guarded:
+                        self._control("ROLLBACK TO driftlog_weave")
+                        self._control("RELEASE driftlog_weave")
                     self.tail.forget()
                     return None
+                if not is_guarded:
+                    self._control("SAVEPOINT driftlog_weave")
+                    is_guarded = True
                 undone |= depending
                 for entry in self._undo(index, depending):
                     heappush(due, (entry.timestamp, entry.record, entry))
@@ -219,7 +226,8 @@ class Fold:
             index.add(at, touch)
             applied += 1
             verdicts += self._settle(at, record, before, outcome)
-        self._control("RELEASE driftlog_weave")
+        if is_guarded:
+            self._control("RELEASE driftlog_weave")
         return Integrated(applied, len(undone), Way.CLOSURE if undone else Way.IN_PLACE, tuple(verdicts))
 
     def _undo(self, index: TouchIndex, events: Iterable[Timestamp]) -> list[Entry]:

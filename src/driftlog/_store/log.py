@@ -88,15 +88,17 @@ _UNDO_HOLDING = _ordered(_COLUMNS, "undo IS NOT NULL AND instr(undo, ?1)")
 _LAST_PLACED = f"{_both('hlc, device, hash', 'state <> 2')} ORDER BY hlc DESC, device DESC, hash DESC LIMIT 1"
 # The first half is what the partial indexes say of themselves: SQLite does not conclude it from the second.
 _IS_HELD: Final = "state <> 0 AND state = 2"
-_FIRST_HELD = f"SELECT min(hlc) FROM driftlog_entry WHERE {_IS_HELD}"
+# Of each table by itself: asked of the view that joins them, SQLite reads all of the log and leaves the indexes alone.
+_FIRST_HELD = f"SELECT min(hlc) FROM ({_both('+hlc AS hlc', _IS_HELD)})"
 _HELD_UP_TO = _ordered(_COLUMNS, f"{_IS_HELD} AND hlc <= ?1")
 _OWN_AFTER = """
 SELECT hlc, wall_ms, name, version, payload FROM driftlog_entry WHERE hlc > ? AND device = ? ORDER BY hlc LIMIT ?
 """
 _COUNT_FROM = "SELECT count(*) FROM driftlog_entry WHERE (hlc, device, hash) >= (?, ?, ?)"
 _COUNT = "SELECT (SELECT count(*) FROM driftlog_log) + (SELECT count(*) FROM driftlog_tie)"
-_COUNT_HELD = f"SELECT device, count(*) FROM driftlog_entry WHERE {_IS_HELD} GROUP BY device"
-_LAST_OWN_AFTER = "SELECT max(hlc) FROM driftlog_entry WHERE hlc > ? AND device = ?"
+_COUNT_HELD = f"SELECT device, count(*) FROM ({_both('device', _IS_HELD)}) GROUP BY device"
+# From the end: `max` would read every event after the stamp. Only a device that has made none of them reads all.
+_LAST_OWN_AFTER = f"{_both('hlc', 'hlc > ?1 AND device = ?2')} ORDER BY hlc DESC LIMIT 1"
 _COUNT_OWN_AFTER = "SELECT count(*) FROM driftlog_entry WHERE hlc > ? AND device = ?"
 
 BEFORE_ALL: Final = Timestamp(Hlc(-1), DeviceKey(b""), EventHash(b""))
@@ -108,9 +110,9 @@ class Log:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        # One cursor for every insert: making another costs half a microsecond an event.
+        # One cursor for every row written: making another costs half a microsecond an event.
         cursor = connection.cursor()
-        self._insert = cursor.execute
+        self._insert = self._update = cursor.execute
         self._insert_all = cursor.executemany
 
     def insert(
@@ -150,9 +152,9 @@ class Log:
     def update(self, at: Timestamp, state: State, reason: str | None, undo: bytes | None, touch: bytes | None) -> None:
         """Set what became of an event in the log."""
         parameters = (_NUMBER_BY_STATE[state], reason, undo, touch, *at)
-        self._connection.execute(_UPDATE, parameters)
+        self._update(_UPDATE, parameters)
         if not self._connection.changes():
-            self._connection.execute(_UPDATE_TIE, parameters)
+            self._update(_UPDATE_TIE, parameters)
 
     def holds(self, at: Timestamp) -> bool:
         """Tell whether the event is in the log."""

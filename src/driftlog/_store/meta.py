@@ -23,7 +23,13 @@ ON CONFLICT (url) DO UPDATE SET
 """
 _CONFIRMED = "SELECT coalesce(max(confirmed_seq), 0) FROM driftlog_relay"
 _BRANCH = struct.Struct(">Q32sQ")
-_COUNT_STATES = "SELECT state, count(*) FROM driftlog_entry WHERE state <> 0 GROUP BY state"
+# Of each table by itself: asked of `driftlog_entry`, SQLite reads all of the log.
+_COUNT_STATES = """
+SELECT state, sum(count) FROM (
+  SELECT state, count(*) AS count FROM driftlog_log WHERE state <> 0 GROUP BY state UNION ALL
+  SELECT state, count(*) FROM driftlog_tie WHERE state <> 0 GROUP BY state
+) GROUP BY state
+"""
 
 
 class Branch(NamedTuple):

@@ -136,6 +136,7 @@ class Rows:
     def __init__(self, tables: TableSet) -> None:
         self.key_of = [itemgetter(*table.key) for table in tables.tables]
         self._is_coarse = [table.constraints.is_coarse for table in tables.tables]
+        self._has_coarse = any(self._is_coarse)
         self._key_sizes = [len(table.key) for table in tables.tables]
 
     def pack_touch(self, reads: Any, writes: Any) -> bytes:
@@ -153,9 +154,10 @@ class Rows:
                 writes[(index, key[0] if len(key) == 1 else tuple(key))] = None
             for index, *row in present:
                 writes[(index, self.key_of[index](row))] = None
-            for index in {cell[0] for cell in writes}:
-                if self._is_coarse[index]:
-                    writes[(index,)] = None
+            if self._has_coarse:
+                for index in {cell[0] for cell in writes}:
+                    if self._is_coarse[index]:
+                        writes[(index,)] = None
         if touch is None:
             return Touch((), tuple(writes))
         reads, others = unpack_undo(touch)
@@ -194,8 +196,13 @@ def _flat(cell: Cell) -> tuple[Any, ...]:
 
 def pack_undo(images: Mapping[Image, RowImage]) -> bytes:
     """Give undo data: the keys of rows that were not there, and the rows that were, each after its table's index."""
-    absent = [
-        (index, *key) if type(key) is tuple else (index, key) for (index, key), row in images.items() if row is None
-    ]
-    present = [(index, *row) for (index, _), row in images.items() if row is not None]
+    absent: list[tuple[Any, ...]] = []
+    present: list[tuple[Any, ...]] = []
+    for (index, key), row in images.items():
+        if row is not None:
+            present.append((index, *row))
+        elif type(key) is tuple:
+            absent.append((index, *key))
+        else:
+            absent.append((index, key))
     return encode((absent, present))

@@ -52,6 +52,9 @@ class Tail:
         self._is_changed = True
         for entry in entries:
             self._index.add(entry.timestamp, self._view.touch(entry.undo, entry.touch))
+        if len(self._index) > TAIL_EVENTS_MAX:
+            # A next late event asks again, and is seldom as far back as the one that this was built for.
+            self.forget()
 
     def forget(self) -> None:
         """Let go of the index."""

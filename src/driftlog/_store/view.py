@@ -54,6 +54,8 @@ class View:
         self._recorder = Recorder(tables)
         self._transaction = ViewTransaction(connection, tables, self._confinement, self._recorder)
         self._must_check_deferred = tables.has_deferred_foreign_keys
+        # One cursor for the savepoint of every event: making another costs half as much as what it runs.
+        self._control = connection.cursor().execute
         connection.authorizer = self._confinement
         # In the view, constraints hold at every event; while rewinding they are suspended.
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)
@@ -91,9 +93,9 @@ class View:
         Raises `Rejection`, which says what the event came across, with the view as it was before. `is_guarded=False` leaves
         out the savepoint, where a rejection undoes the surrounding transaction or savepoint anyway.
         """
-        execute = self._connection.execute
         if not is_guarded:
             return self._run(materializer, event, timestamp, wall_ms)
+        execute = self._control
         execute("SAVEPOINT driftlog_event")
         try:
             effect = self._run(materializer, event, timestamp, wall_ms)

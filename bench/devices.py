@@ -19,8 +19,9 @@ from driftlog._core.batch import Batch
 from driftlog._core.envelope import Envelope
 from driftlog._core.event import place
 from driftlog._core.limits import ENVELOPE_EVENTS_MAX
+from driftlog._store.batches import Prepared, Received
 from driftlog._store.fold import Arrival
-from driftlog._store.store import Prepared, Received, Store
+from driftlog._store.store import Store
 from driftlog.space.entries import prepare_events
 from driftlog.space.files import key_path
 

@@ -7,7 +7,6 @@ again when another process has written. It does not know how envelopes are seale
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import NamedTuple
 
 import apsw
@@ -20,13 +19,15 @@ from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash, S
 from driftlog._core.limits import ENVELOPE_EVENTS_MAX, ENVELOPE_HEADS_MAX, WAITING_BYTES_MAX
 from driftlog._core.merge import Way
 from driftlog._core.version_vector import Head
-from driftlog._sqlite.connection import ENVIRONMENT_ERRORS, write_transaction
+from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
 from driftlog._store.chain import Chains
 from driftlog._store.critical import awaited_types
-from driftlog._store.fold import Arrival, Fold, Integrated, Progress
-from driftlog._store.log import BEFORE_ALL, Log, State
+from driftlog._store.fold import Arrival, Fold, Integrated
+from driftlog._store.log import Log, State
 from driftlog._store.meta import Branch, Meta
 from driftlog._store.program import Program
+from driftlog._store.rebuilding import Progress, patient_transaction, untold
+from driftlog._store.undoing import Undoing
 from driftlog._store.view import View
 from driftlog.errors import AppChanged, DriftlogError, NeedsUpgrade
 
@@ -101,9 +102,9 @@ class Store:
 
     # --- transactions ------------------------------------------------------------------------------------------------
 
-    def transaction(self) -> "_Transaction":
+    def transaction(self) -> Undoing:
         """Give a write transaction to use in a `with`. An error undoes all of it, in memory too, and is passed on."""
-        return _Transaction(self)
+        return Undoing(self)
 
     def append_alone(self, prepared: Sequence[Prepared]) -> tuple[Timestamp, ...]:
         """Append events in a transaction of their own, all or none."""
@@ -351,52 +352,32 @@ class Store:
 
     # --- the view ----------------------------------------------------------------------------------------------------
 
-    def rebuild_if_outdated(self) -> None:
+    def rebuild_if_outdated(self, progress: Progress = untold) -> None:
         """Make the view anew if another version of the app made it, in a transaction of its own.
 
         Nothing else may fold before: undo data names tables as the other version declared them.
         """
         if self.is_view_current():
             return
-        with write_transaction(self.connection):
-            self._refresh(may_fold=False)
-            self.rebuild()
+        with patient_transaction(self.connection, lambda: progress(0, self.log.count_placed())):
+            # Another process may have made it while this one waited for the lock.
+            if not self.is_view_current():
+                self._refresh(may_fold=False)
+                self.rebuild(progress)
         self._data_version = -1
 
-    def rebuild(self, progress: Progress | None = None) -> int:
+    def rebuild(self, progress: Progress = untold) -> int:
         """Make the view anew from the log, within a transaction, and give the number of events replayed."""
-        integrated = self._fold.rebuild(progress)
+        total = self.log.count_placed()
+        progress(0, total)
+        # What the events touched is found out anew with all else.
+        self._fold.tail.forget()
+        integrated = self._fold.rebuild(lambda done: progress(done, total))
+        assert integrated.applied == total, "the log stood still meanwhile"
         self.meta.set("view", self._program.fingerprint)
-        return integrated.applied
+        progress(total, total)
+        return total
 
     def is_view_current(self) -> bool:
         """Tell whether the view was made by this version of the app."""
         return self.meta.get("view") == self._program.fingerprint
-
-    def is_log_empty(self) -> bool:
-        """Tell whether there is no event at all."""
-        return next(self.log.entries(BEFORE_ALL), None) is None
-
-
-class _Transaction:
-    """`Store.transaction`: a class, because a generator would cost every append a microsecond and a half."""
-
-    __slots__ = ("_store",)
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __enter__(self) -> None:
-        self._store.begin()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self._store.roll_back()
-            return
-        try:
-            self._store.commit()
-        except BaseException:
-            self._store.roll_back()
-            raise

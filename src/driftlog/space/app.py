@@ -14,6 +14,7 @@ from driftlog._crypto.keys import Entropy
 from driftlog._sqlite.connection import Durability
 from driftlog._sqlite.tables import declare_tables
 from driftlog._store.program import Materializer, Program, Upgrade
+from driftlog._store.rebuilding import Progress, untold
 from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import InvalidApp
 from driftlog.space.declaring import (
@@ -110,6 +111,7 @@ class App:
         durability: Durability = "full",
         clock: Clock = system_clock,
         entropy: Entropy = os.urandom,
+        progress: Progress | None = None,
     ) -> Space:
         """Open the space in the file at `path`, or found a new one there if there is no file.
 
@@ -119,12 +121,17 @@ class App:
         are arguments for tests.
 
         If the tables, event types or upgrades have changed since the file was last open, the view is rebuilt from the log
-        first, at about 10 µs an event. Raises `InvalidApp` for upgrades that do not lead to a materializer, an
-        `UnusableFile` (not Driftlog's, from a newer version, another app's, without its key file) or a `StorageError`; the
-        file is then as it was. A file that cannot be written is opened for
-        reading: `space.is_read_only`.
+        first, at about 10 µs an event. `progress(done, in_all)` is called meanwhile, every so often; what it raises cancels
+        the opening, and the file is as it was. Other processes read the old tables until all is done, and wait if they
+        write. If another process is rebuilding already, this one waits for it, and `progress` is told 0 every ten seconds.
+
+        Raises `InvalidApp` for upgrades that do not lead to a materializer, an `UnusableFile` (not Driftlog's, from a newer
+        version, another app's, without its key file) or a `StorageError`; the file is then as it was. A file that cannot be
+        written is opened for reading: `space.is_read_only`.
         """
-        return open_space(self._program(), path, durability=durability, clock=clock, entropy=entropy)
+        return open_space(
+            self._program(), path, durability=durability, clock=clock, entropy=entropy, progress=progress or untold
+        )
 
     def join(
         self,

@@ -15,9 +15,9 @@ from driftlog._core.envelope import Envelope
 from driftlog._core.event import Event
 from driftlog._crypto.keys import Entropy, SpaceKeys
 from driftlog._sqlite.connection import storage_errors
-from driftlog._store.fold import Progress
 from driftlog._store.program import Program
 from driftlog._store.reading import check_not_upgrading
+from driftlog._store.rebuilding import Progress, untold
 from driftlog._store.store import Received, Store
 from driftlog.errors import Closed, DriftlogError, ReadOnly
 from driftlog.space.appender import Appender
@@ -41,6 +41,7 @@ class Engine:
         path: str,
         clock: Callable[[], int],
         entropy: Entropy,
+        progress: Progress = untold,
     ) -> None:
         self.path = path
         self.program = program
@@ -63,7 +64,7 @@ class Engine:
         )
         self._appender = Appender(self._store, self._lock)
         if not self.is_read_only:
-            self._store.rebuild_if_outdated()
+            self._store.rebuild_if_outdated(progress)
         # A space in memory, or one opened read-only, has a single connection.
         is_shared = path == MEMORY or self.is_read_only
         self.reader = Reader(connection, self._lock, path, is_shared=is_shared)
@@ -126,7 +127,7 @@ class Engine:
         with self.writing(is_synced=True) as store:
             return store.seal_pending()
 
-    def rebuild(self, progress: Progress | None) -> int:
+    def rebuild(self, progress: Progress) -> int:
         """Make the view anew from the log."""
         with self.writing() as store:
             return store.rebuild(progress)

@@ -18,9 +18,9 @@ from driftlog._core.version_vector import VersionVector
 from driftlog._sqlite.connection import storage_errors
 from driftlog._sqlite.reading import query_all, query_one
 from driftlog._sqlite.rows import Parameters, Row, SqlValue
-from driftlog._store.fold import Progress
 from driftlog._store.program import Program, Rejection
 from driftlog._store.reading import check_not_upgrading
+from driftlog._store.rebuilding import Progress, untold
 from driftlog._store.store import Store
 from driftlog._store.view import view_digest
 from driftlog.errors import DriftlogError
@@ -115,9 +115,11 @@ class Space:
     def rebuild(self, progress: Progress | None = None) -> int:
         """Make the tables anew from the log, in one transaction, and give the number of events replayed.
 
-        `progress` is told how many so far. An error, an exception of `progress` included, leaves the old tables.
+        Queries show the old tables until it is done, and it appears in one step; appends wait. `progress(done, in_all)` is
+        called at the beginning, every so often and at the end. What it raises cancels the rebuild, and leaves the old tables
+        as any error does. A space in memory has one connection: a query in `progress` sees the tables half made.
         """
-        return self._engine.rebuild(progress)
+        return self._engine.rebuild(progress or untold)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ Told = tuple[bytes, list[tuple[Timestamp, State, str | None]], bytes]
 def old_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("old") / "counts.db"
     with version(OLD).open(path, clock=lambda: 1_000) as space:
+        space.execute_local("INSERT INTO note VALUES ('of this device')")
         for begin in range(0, EVENTS, 500):
             space.append(*[Counted(id=str(n % 1_000), n=n) for n in range(begin, begin + 500)])
     return path
@@ -89,6 +90,7 @@ def kill_within(child: Child, rng: random.Random, path: Path, number: int) -> No
 
 def has_new_tables(path: Path) -> bool:
     """Look with SQLite alone: all that the one version declares is there, and nothing of the other."""
-    names = {name for (name,) in rows(path, "SELECT name FROM sqlite_schema WHERE name NOT LIKE '%driftlog_%'")}
-    assert names in ({"count"}, {"count", "also", "count_n"})
+    names = {name for (name,) in rows(path, "SELECT name FROM sqlite_schema WHERE sql NOT NULL AND name NOT LIKE 'driftlog_%'")}
+    assert names in ({"note", "count"}, {"note", "count", "also", "count_n"})
+    assert rows(path, "SELECT * FROM note") == [("of this device",)]
     return "also" in names

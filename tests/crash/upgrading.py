@@ -20,6 +20,9 @@ TABLES = {
 }
 
 
+NOTE = "CREATE TABLE note (id TEXT PRIMARY KEY) STRICT"
+
+
 class Counted(Event):
     id: str
     n: int
@@ -27,7 +30,7 @@ class Counted(Event):
 
 def version(factor: int) -> App:
     """Give a version of the app: it multiplies by a factor, and refuses some events for it."""
-    app = App("org.example.counts", tables=TABLES[factor])
+    app = App("org.example.counts", tables=TABLES[factor], local_tables=NOTE)
 
     @app.on(Counted)
     def counted(tx: ViewTransaction, event: Counted) -> None:

@@ -13,10 +13,12 @@ from typing import Final
 import apsw
 
 from driftlog._core.touch import Cell
-from driftlog._sqlite.confine import Confinement
+from driftlog._sqlite.confine import JSON_TABLES, LOCAL_TO_READ, Confinement
 from driftlog._sqlite.rows import Parameters
-from driftlog._sqlite.sqltext import Kind, Token, first_keyword, fold, has_words, statements
+from driftlog._sqlite.scratch import scratch
+from driftlog._sqlite.sqltext import Kind, Token, excerpt, first_keyword, fold, has_words, statements
 from driftlog._sqlite.tables import Table, TableSet
+from driftlog.errors import ForbiddenSQL
 
 _PYTHON_TYPES: Final = {"TEXT": str, "INTEGER": int, "BLOB": bytes}
 """Where a parameter has the column's own type, SQLite compares it as it is. A REAL or ANY column compares more freely."""
@@ -75,9 +77,27 @@ def access_of(
     with confinement.noting_tables() as seen:
         # A statement that was compiled before is not asked about again, so the cache is passed by.
         plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters, can_cache=False).fetchall()
+    if not tables.names.union(JSON_TABLES).issuperset(seen):
+        # A name without a column may be the statement's own, from its WITH, or that of a table which the app does not
+        # declare and the file has all the same: a local one, perhaps of an older version. SQLite does not say which.
+        _check_that_nothing_is_missing(confinement, tables, sql, parameters)
     details = [str(line[3]) for line in plan]
     loops = sum(detail.startswith(("SEARCH", "SCAN")) and detail != "SCAN CONSTANT ROW" for detail in details)
     return _Reader(tables, statements(sql)[0], frozenset(seen), loops).access()
+
+
+def _check_that_nothing_is_missing(
+    confinement: Confinement, tables: TableSet, sql: str, parameters: Parameters
+) -> None:
+    """Compile a statement where there are the app's tables only, so that what it names is the same on every device."""
+    try:
+        with scratch(tables.statements) as connection:
+            connection.execute(f"EXPLAIN {sql}", parameters)
+    except apsw.SQLError as error:
+        name = str(error).removeprefix("no such table: ")
+        if fold(name) in confinement.local_names:
+            raise ForbiddenSQL(f"`{excerpt(sql)}`: it may not read {name}, {LOCAL_TO_READ}") from error
+        raise
 
 
 class _Reader:

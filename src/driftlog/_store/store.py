@@ -23,6 +23,7 @@ from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
 from driftlog._store.chain import Chains
 from driftlog._store.critical import awaited_types
 from driftlog._store.fold import Arrival, Fold, Integrated
+from driftlog._store.local import Local
 from driftlog._store.log import Log, State
 from driftlog._store.meta import Branch, Meta
 from driftlog._store.program import Program
@@ -83,7 +84,8 @@ class Store:
         self.log = Log(connection)
         self.chains = Chains(connection)
         self.meta = Meta(connection)
-        self.view = View(connection, program.tables)
+        self.view = View(connection, program.tables, program.local.names)
+        self.local = Local(connection, program.local, program.tables)
         self._fold = Fold(connection, self.log, self.view, program)
         # One cursor for what every transaction says: making another costs as much as what it runs.
         self._control = connection.cursor().execute
@@ -353,17 +355,19 @@ class Store:
     # --- the view ----------------------------------------------------------------------------------------------------
 
     def rebuild_if_outdated(self, progress: Progress = untold) -> None:
-        """Make the view anew if another version of the app made it, in a transaction of its own.
+        """Make the view anew if another version of the app made it, and local tables that are new, in one transaction.
 
         Nothing else may fold before: undo data names tables as the other version declared them.
         """
-        if self.is_view_current():
+        if self.is_view_current() and self.local.is_current():
             return
         with patient_transaction(self.connection, lambda: progress(0, self.log.count_placed())):
-            # Another process may have made it while this one waited for the lock.
+            self.local.prepare()
+            # Another process may have made the view while this one waited for the lock.
             if not self.is_view_current():
                 self._refresh(may_fold=False)
                 self.rebuild(progress)
+            self.local.make()
         self._data_version = -1
 
     def rebuild(self, progress: Progress = untold) -> int:

@@ -63,6 +63,15 @@ class Transaction:
         except Rejection as rejection:
             raise rejected(rejection) from rejection.__cause__
 
+    def execute_local(self, sql: str, parameters: Parameters = ()) -> None:
+        """Run one INSERT, UPDATE or DELETE on the app's local tables, and on no others, as a part of the transaction.
+
+        Raises `ForbiddenSQL` for what is not that, and SQLite's own error for what breaks a constraint: it may be caught,
+        and the transaction goes on. Read what it did with `query`.
+        """
+        with self._reading():
+            self._store.local.execute(sql, parameters)
+
     @contextmanager
     def _reading(self) -> Iterator[apsw.Connection]:
         self._check_open()
@@ -111,6 +120,11 @@ class Space:
             finally:
                 transaction._is_over = True
         self._engine.changed.tell()
+
+    def execute_local(self, sql: str, parameters: Parameters = ()) -> None:
+        """Run one INSERT, UPDATE or DELETE on the app's local tables, in a transaction of its own. Nothing is appended."""
+        with self.transaction() as tx:
+            tx.execute_local(sql, parameters)
 
     def rebuild(self, progress: Progress | None = None) -> int:
         """Make the tables anew from the log, in one transaction, and give the number of events replayed.
@@ -261,6 +275,10 @@ class Space:
     async def aappend(self, *events: Event) -> tuple[Timestamp, ...]:
         """`append`, without blocking the event loop."""
         return await asyncio.to_thread(self.append, *events)
+
+    async def aexecute_local(self, sql: str, parameters: Parameters = ()) -> None:
+        """`execute_local`, without blocking the event loop."""
+        await asyncio.to_thread(self.execute_local, sql, parameters)
 
     async def aquery(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """`query`, without blocking the event loop."""

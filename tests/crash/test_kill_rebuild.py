@@ -90,7 +90,8 @@ def kill_within(child: Child, rng: random.Random, path: Path, number: int) -> No
 
 def has_new_tables(path: Path) -> bool:
     """Look with SQLite alone: all that the one version declares is there, and nothing of the other."""
-    names = {name for (name,) in rows(path, "SELECT name FROM sqlite_schema WHERE sql NOT NULL AND name NOT LIKE 'driftlog_%'")}
+    listed = rows(path, "SELECT name FROM sqlite_schema WHERE sql NOT NULL AND name NOT LIKE 'driftlog_%'")
+    names = {name for (name,) in listed}
     assert names in ({"note", "count"}, {"note", "count", "also", "count_n"})
     assert rows(path, "SELECT * FROM note") == [("of this device",)]
     return "also" in names

@@ -182,14 +182,26 @@ def test_a_materializers_own_with_may_bear_the_name_of_a_local_table(space: Spac
     assert space.query("SELECT text FROM todo") == [("[Row(count(*)=2)]",)]
 
 
-def test_a_local_table_that_is_no_longer_declared_is_as_if_it_were_not_there_for_materializers(path: Path) -> None:
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT count(*) FROM draft",
+        "SELECT text FROM main.draft",
+        "UPDATE todo SET text = (SELECT text FROM draft)",
+        "INSERT INTO draft VALUES ('x', 'y')",
+        "DELETE FROM draft",
+    ],
+)
+def test_a_local_table_that_is_no_longer_declared_is_as_if_it_were_not_there_for_materializers(
+    path: Path, sql: str
+) -> None:
     """Devices that never had it must judge alike."""
     with todos().open(path) as space:
         space.execute_local("INSERT INTO draft VALUES ('1', 'mil')")
     with todos("").open(path) as space, todos("").open(":memory:") as other:
         for each in (space, other):
             with pytest.raises(EventRejected, match="ran raised SQLError"):
-                each.append(Ran(sql="SELECT count(*) FROM draft"))
+                each.append(Ran(sql=sql))
 
 
 # --- devices, rebuilds and versions -----------------------------------------------------------------------------------

@@ -175,6 +175,7 @@ def test_the_public_names_are_these() -> None:
         "InvalidEvent",
         "InvalidInvite",
         "InvalidKey",
+        "LocalTablesChanged",
         "MissingDeviceKey",
         "NeedsUpgrade",
         "NewerFormat",

@@ -83,6 +83,10 @@ class AppChanged(UnusableFile):
     """Another process opened the file with another version of the app; this one cannot go on with its own tables."""
 
 
+class LocalTablesChanged(UnusableFile):
+    """The app declares a local table otherwise than it is in the file, which may hold rows; nothing was changed."""
+
+
 class MissingDeviceKey(UnusableFile):
     """The device's key file, which lies beside the database, is not there or is not the one for this space."""
 

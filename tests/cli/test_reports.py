@@ -137,6 +137,31 @@ def test_rebuild_tells_a_terminal_how_far_it_is(
     assert outcome.code == 0
     assert "1,002 events replayed" in outcome.out
     assert "replaying" in outcome.err
+    assert "/1002" in outcome.err
+
+
+def test_rebuild_with_a_changed_app_says_so_and_does_it_once(
+    driftlog: CommandLine, spec: str, space_file: Path, app: App
+) -> None:
+    with app.open(space_file) as space:
+        digest = space.digest().hex()
+    rewrite_the_view(space_file, "another version")
+    for_a_program = driftlog("rebuild", spec, space_file, "--json").json
+    rewrite_the_view(space_file, "another version")
+    for_a_person = driftlog("rebuild", spec, space_file)
+
+    assert (for_a_program["replayed"], for_a_program["digest"]) == (2, digest)
+    assert (for_a_program["was_outdated"], for_a_program["was_different"]) == (True, None)
+    assert "2 events replayed" in for_a_person.out
+    assert "another version of the app had made the tables" in for_a_person.out
+    assert driftlog("rebuild", spec, space_file, "--json").json["was_outdated"] is False
+
+
+def rewrite_the_view(path: Path, fingerprint: str) -> None:
+    """Let the file say that another version of the app has made its tables."""
+    connection = apsw.Connection(str(path))
+    connection.execute("UPDATE driftlog_meta SET value = ? WHERE key = 'view'", (fingerprint.encode(),))
+    connection.close()
 
 
 def test_status_names_the_critical_types_that_the_app_does_not_know(

@@ -196,7 +196,7 @@ def test_making_a_type_critical_rebuilds_nothing(tmp_path: Path, monkeypatch: py
     with knowing(LimitMentioned).open(tmp_path / "a.db") as space:
         space.append(LimitMentioned(limit=1))
 
-    def unexpected(_: object) -> int:
+    def unexpected(*_: object) -> int:
         raise AssertionError("the tables would be the same")
 
     monkeypatch.setattr("driftlog._store.store.Store.rebuild", unexpected)

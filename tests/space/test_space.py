@@ -210,10 +210,10 @@ def test_rebuild_gives_the_same_view_and_tells_how_far_it_is() -> None:
             space.append(*[TodoAdded(id=str(m), text="x") for m in range(n, n + 100)])
         space.append(TodoRemoved(id="7"))
         before = space.digest()
-        seen: list[int] = []
+        seen: list[tuple[int, int]] = []
 
-        assert space.rebuild(seen.append) == 2_501
-        assert seen == [1_000, 2_000]
+        assert space.rebuild(lambda done, in_all: seen.append((done, in_all))) == 2_501
+        assert seen == [(0, 2_501), (1_000, 2_501), (2_000, 2_501), (2_501, 2_501)]
         assert space.digest() == before
 
 
@@ -222,7 +222,7 @@ def test_a_rebuild_that_is_stopped_leaves_the_old_view() -> None:
         space.append(*[TodoAdded(id=str(n), text="x") for n in range(1_000)])
         before = space.digest()
 
-        def stop(_: int) -> None:
+        def stop(_: int, __: int) -> None:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):

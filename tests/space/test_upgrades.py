@@ -55,7 +55,7 @@ def test_an_unchanged_app_does_not_rebuild(tmp_path: Path, monkeypatch: pytest.M
     with times(1).open(path) as space:
         space.append(Counted(id="a", n=1))
 
-    def unexpected(_: object) -> int:
+    def unexpected(*_: object) -> int:
         raise AssertionError("nothing changed")
 
     monkeypatch.setattr("driftlog._store.store.Store.rebuild", unexpected)

@@ -180,7 +180,7 @@ def test_a_changed_upgrade_rebuilds_the_view_when_the_file_is_opened_and_the_sam
     with third_app(from_2=in_francs).open(path) as space:
         assert prices(space) == [("a", 300, "CHF")]
 
-    def unexpected(_: object) -> int:
+    def unexpected(*_: object) -> int:
         raise AssertionError("nothing changed")
 
     monkeypatch.setattr("driftlog._store.store.Store.rebuild", unexpected)

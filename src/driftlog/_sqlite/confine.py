@@ -22,6 +22,9 @@ KEYWORDS = ("SELECT", "VALUES", "WITH", "INSERT", "UPDATE", "DELETE", "REPLACE")
 JSON_TABLES = frozenset({"json_each", "json_tree", "jsonb_each", "jsonb_tree"})
 """Table-valued functions that read nothing but their argument."""
 
+LOCAL_TO_READ = "which is local and holds other rows on every device; put what is needed into the event"
+LOCAL_TO_WRITE = "which is local to this device; write it with tx.execute_local(...) in the transaction that appends"
+
 _NAMING_A_TABLE = (apsw.SQLITE_READ, apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE)
 _BUILT_IN_TABLES = frozenset({"dbstat", "fts3tokenize"})
 _BUILT_IN_PREFIXES = ("driftlog_", "sqlite_", "pragma_")
@@ -59,10 +62,12 @@ class Confinement:
     after any error rather than look at its class.
     """
 
-    __slots__ = ("_names", "_noted", "is_active", "reason")
+    __slots__ = ("_names", "_noted", "is_active", "local_names", "reason")
 
-    def __init__(self, tables: TableSet) -> None:
+    def __init__(self, tables: TableSet, local_names: frozenset[str] = frozenset()) -> None:
         self._names = tables.names
+        self.local_names = local_names
+        """Tables that the app keeps on each device alone: refused with a reason of their own."""
         self.is_active = False
         self._noted: set[str] | None = None
         self.reason: str | None = None
@@ -104,6 +109,8 @@ class Confinement:
             case apsw.SQLITE_INSERT | apsw.SQLITE_UPDATE | apsw.SQLITE_DELETE:
                 if fold(p1) in self._names and db == "main":
                     return None
+                if fold(p1) in self.local_names:
+                    return f"it may not write {p1}, {LOCAL_TO_WRITE}"
                 return (
                     f"it may not write table {p1}, which is not one of the app's tables;"
                     " write only tables declared in App(tables=...)"
@@ -125,9 +132,11 @@ class Confinement:
             return None
         if name in self._names and db in ("main", None):
             return None
+        if name in self.local_names and db == "main":
+            return f"it may not read {table}, {LOCAL_TO_READ}"
         # When no column of a source is used, as in `SELECT count(*) FROM x`, SQLite gives no database, and x may be a
         # name from the statement's own WITH. Such a name cannot be told from a table's, so the tables that SQLite and
-        # the engine bring along are refused by name, and there are no others in the file.
+        # the engine bring along are refused by name. The local ones are told apart by `access_of`.
         is_built_in = name in _BUILT_IN_TABLES or name.startswith(_BUILT_IN_PREFIXES)
         if column == "" and db is None and not is_built_in:
             return None

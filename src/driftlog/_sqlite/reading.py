@@ -21,10 +21,15 @@ _MARK = "\n-- query"
 @lru_cache(maxsize=1024)
 def marked_query(sql: str) -> str:
     """Give the text under which to run a query, or raise `ForbiddenSQL` unless it is one statement that reads."""
-    found = statements(sql)
-    if len(found) != 1 or _verb(found[0]) not in _READING:
+    if not is_query(sql):
         raise ForbiddenSQL(f"`{excerpt(sql)}` is not one query; to change the view, append an event")
     return sql + _MARK
+
+
+def is_query(sql: str) -> bool:
+    """Tell whether the text is one statement that reads."""
+    found = statements(sql)
+    return len(found) == 1 and _verb(found[0]) in _READING
 
 
 def query_all(connection: apsw.Connection, sql: str, parameters: Parameters = ()) -> list[Row]:

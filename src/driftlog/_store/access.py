@@ -13,10 +13,12 @@ from typing import Final
 import apsw
 
 from driftlog._core.touch import Cell
-from driftlog._sqlite.confine import Confinement
+from driftlog._sqlite.confine import JSON_TABLES, LOCAL_TO_READ, Confinement
 from driftlog._sqlite.rows import Parameters
-from driftlog._sqlite.sqltext import Kind, Token, first_keyword, fold, has_words, statements
+from driftlog._sqlite.scratch import scratch
+from driftlog._sqlite.sqltext import Kind, Token, excerpt, first_keyword, fold, has_words, statements
 from driftlog._sqlite.tables import Table, TableSet
+from driftlog.errors import ForbiddenSQL
 
 _PYTHON_TYPES: Final = {"TEXT": str, "INTEGER": int, "BLOB": bytes}
 """Where a parameter has the column's own type, SQLite compares it as it is. A REAL or ANY column compares more freely."""
@@ -78,12 +80,36 @@ def access_of(
     connection: apsw.Connection, confinement: Confinement, tables: TableSet, sql: str, parameters: Parameters
 ) -> Access:
     """Find out what a statement reads. Compiles it, so that whatever is wrong with it is raised as when it runs."""
-    with confinement.noting_tables() as seen:
-        # A statement that was compiled before is not asked about again, so the cache is passed by.
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters, can_cache=False).fetchall()
+    try:
+        with confinement.noting_tables() as seen:
+            # A statement that was compiled before is not asked about again, so the cache is passed by.
+            plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters, can_cache=False).fetchall()
+    except apsw.AuthError:
+        _check_where_nothing_else_is(confinement, tables, sql, parameters)
+        raise
+    if not tables.names.union(JSON_TABLES).issuperset(seen):
+        # A name without a column may be the statement's own, from its WITH, or a table's. SQLite does not say which.
+        _check_where_nothing_else_is(confinement, tables, sql, parameters)
     details = [str(line[3]) for line in plan]
     loops = [detail for detail in details if detail.startswith(("SEARCH", "SCAN")) and detail != "SCAN CONSTANT ROW"]
     return _Reader(tables, statements(sql)[0], frozenset(seen), loops).access()
+
+
+def _check_where_nothing_else_is(confinement: Confinement, tables: TableSet, sql: str, parameters: Parameters) -> None:
+    """Raise what is wrong with a statement where there are the app's tables only.
+
+    This device's file may have others: local ones, perhaps of an older version of the app. The verdict on a materializer
+    that names one must be that of a device which never had it. For those that the app declares, all have better words.
+    """
+    try:
+        with scratch(tables.statements) as connection:
+            connection.execute(f"EXPLAIN {sql}", parameters)
+    except apsw.SQLError as error:
+        name = str(error).removeprefix("no such table: ").removeprefix("main.")
+        reason = confinement.take_reason()
+        if fold(name) in confinement.local_names:
+            raise ForbiddenSQL(f"`{excerpt(sql)}`: {reason or f'it may not read {name}, {LOCAL_TO_READ}'}") from error
+        raise
 
 
 class _Reader:

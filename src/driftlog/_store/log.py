@@ -237,6 +237,10 @@ class Log:
         count: int = self._connection.execute(_COUNT).get
         return count
 
+    def count_placed(self) -> int:
+        """Count the events that are not held. Reads all of them."""
+        return self.count() - sum(self.count_held_by_device().values())
+
     def count_from(self, start: Timestamp) -> int:
         """Count the events from `start` on. Reads all of them."""
         count: int = self._connection.execute(_COUNT_FROM, start).get

@@ -13,6 +13,7 @@ import msgspec
 
 from driftlog._core.event import Event, EventType
 from driftlog._core.limits import CRITICAL_BIT
+from driftlog._sqlite.local import NO_LOCAL_TABLES, LocalTables
 from driftlog._sqlite.tables import TableSet
 
 BOUND_FUNCTIONS_DEEP = 8
@@ -83,6 +84,8 @@ class Program:
     materializers: Mapping[EventType, Materializer] = field(default_factory=dict)
     upgrades: Mapping[EventType, Upgrade] = field(default_factory=dict)
     """By the version that each begins with; following them leads to a version that has a materializer."""
+    local: LocalTables = NO_LOCAL_TABLES
+    """Tables that have no part in the view, and none in the fingerprint."""
 
     @cached_property
     def readings(self) -> dict[tuple[str, int], Materializer]:

@@ -18,14 +18,16 @@ from driftlog._core.limits import ENVELOPE_EVENTS_MAX, ENVELOPE_HEADS_MAX, WAITI
 from driftlog._core.retraction import CONTROL_VERSION, NAMED_EVENTS_MAX, REDONE, UNDONE, encode_named
 from driftlog._core.version_vector import Head
 from driftlog._sqlite.bracket import Bracket
-from driftlog._sqlite.connection import ENVIRONMENT_ERRORS, write_transaction
+from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
 from driftlog._store.batches import Prepared, Received
 from driftlog._store.chain import Chains
 from driftlog._store.critical import awaited_types
-from driftlog._store.fold import Arrival, Fold, Integrated, Progress
-from driftlog._store.log import BEFORE_ALL, Log, State
+from driftlog._store.fold import Arrival, Fold, Integrated
+from driftlog._store.local import Local
+from driftlog._store.log import Log, State
 from driftlog._store.meta import Branch, Meta
 from driftlog._store.program import Program
+from driftlog._store.rebuilding import Progress, patient_transaction, untold
 from driftlog._store.view import View
 from driftlog.errors import AppChanged, DriftlogError, InvalidEvent, NeedsUpgrade
 
@@ -52,7 +54,8 @@ class Store:
         self.log = Log(connection)
         self.chains = Chains(connection)
         self.meta = Meta(connection)
-        self.view = View(connection, program.tables)
+        self.view = View(connection, program.tables, program.local.names)
+        self.local = Local(connection, program.local, program.tables)
         self._fold = Fold(connection, self.log, self.view, program)
         # One cursor for what every transaction says: making another costs as much as what it runs.
         self._control = connection.cursor().execute
@@ -350,28 +353,34 @@ class Store:
 
     # --- the view ----------------------------------------------------------------------------------------------------
 
-    def rebuild_if_outdated(self) -> None:
-        """Make the view anew if another version of the app made it, in a transaction of its own.
+    def rebuild_if_outdated(self, progress: Progress = untold) -> None:
+        """Make the view anew if another version of the app made it, and local tables that are new, in one transaction.
 
         Nothing else may fold before: undo data names tables as the other version declared them.
         """
-        if self.is_view_current():
+        if self.is_view_current() and self.local.is_current():
             return
-        with write_transaction(self.connection):
-            self._refresh(may_fold=False)
-            self.rebuild()
+        with patient_transaction(self.connection, lambda: progress(0, self.log.count_placed())):
+            self.local.prepare()
+            # Another process may have made the view while this one waited for the lock.
+            if not self.is_view_current():
+                self._refresh(may_fold=False)
+                self.rebuild(progress)
+            self.local.make()
         self._data_version = -1
 
-    def rebuild(self, progress: Progress | None = None) -> int:
+    def rebuild(self, progress: Progress = untold) -> int:
         """Make the view anew from the log, within a transaction, and give the number of events replayed."""
-        integrated = self._fold.rebuild(progress)
+        total = self.log.count_placed()
+        progress(0, total)
+        # What the events touched is found out anew with all else.
+        self._fold.tail.forget()
+        integrated = self._fold.rebuild(lambda done: progress(done, total))
+        assert integrated.applied == total, "the log stood still meanwhile"
         self.meta.set("view", self._program.fingerprint)
-        return integrated.applied
+        progress(total, total)
+        return total
 
     def is_view_current(self) -> bool:
         """Tell whether the view was made by this version of the app."""
         return self.meta.get("view") == self._program.fingerprint
-
-    def is_log_empty(self) -> bool:
-        """Tell whether there is no event at all."""
-        return next(self.log.entries(BEFORE_ALL), None) is None

@@ -20,7 +20,9 @@ from driftlog._core.event import Event
 from driftlog._core.touch import Touch
 from driftlog._sqlite.confine import Confinement
 from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
+from driftlog._sqlite.sqltext import fold, quote
 from driftlog._sqlite.tables import TableSet
+from driftlog._store.local import local_names
 from driftlog._store.program import Materializer, Rejection
 from driftlog._store.recording import Image, Recorder, RowImage, encode
 from driftlog._store.view_transaction import ViewTransaction
@@ -47,10 +49,12 @@ class Effect(NamedTuple):
 class View:
     """The app's tables in the space's file."""
 
-    def __init__(self, connection: apsw.Connection, tables: TableSet) -> None:
+    def __init__(
+        self, connection: apsw.Connection, tables: TableSet, declared_local: frozenset[str] = frozenset()
+    ) -> None:
         self._connection = connection
         self._tables = tables
-        self._confinement = Confinement(tables)
+        self._confinement = Confinement(tables, declared_local)
         self._recorder = Recorder(tables)
         self._transaction = ViewTransaction(connection, tables, self._confinement, self._recorder)
         self._must_check_deferred = tables.has_deferred_foreign_keys
@@ -66,7 +70,8 @@ class View:
             self._connection.execute(statement)
 
     def drop(self) -> None:
-        """Remove every table, view, index and trigger that is not the engine's own, whichever app version made them."""
+        """Remove every table, view, index and trigger that is not the engine's own or local, whichever version made them."""
+        kept = local_names(self._connection)
         # The tables may be of an older version of the app, with foreign keys that this one does not have.
         with self._constraints_suspended():
             for kind in ("view", "table"):
@@ -76,8 +81,8 @@ class View:
                     (kind,),
                 ).fetchall()
                 for (name,) in names:
-                    quoted = str(name).replace('"', '""')
-                    self._connection.execute(f'DROP {kind} "{quoted}"')
+                    if fold(str(name)) not in kept:
+                        self._connection.execute(f"DROP {kind} {quote(str(name))}")
 
     def clear(self) -> None:
         """Empty the app's tables."""

@@ -12,8 +12,10 @@ from driftlog._core.genesis import Invite
 from driftlog._core.names import NAME_BYTES_MAX, is_name
 from driftlog._crypto.keys import Entropy
 from driftlog._sqlite.connection import Durability
+from driftlog._sqlite.local import NO_LOCAL_TABLES, check_view_stands_alone, declare_local_tables
 from driftlog._sqlite.tables import declare_tables
 from driftlog._store.program import Materializer, Program, Upgrade
+from driftlog._store.rebuilding import Progress, untold
 from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import InvalidApp
 from driftlog.space.declaring import (
@@ -42,14 +44,18 @@ class App:
     `name` tells apps apart, for ever: use a reverse domain name. `tables` is SQL, CREATE TABLE, INDEX, VIEW and TRIGGER
     statements; tables are STRICT and have a PRIMARY KEY. Those whose key is not a single INTEGER are made WITHOUT ROWID.
     `floats=True` allows floats in events and REAL columns: exact as long as all devices compute alike, which integers of a
-    smaller unit always do. Raises `InvalidApp` for what could not be replayed alike on every device.
+    smaller unit always do. `local_tables` are CREATE TABLE and INDEX statements of STRICT tables for this device alone,
+    such as drafts: never synced, in no digest, kept through every rebuild, written with `tx.execute_local`, read with all
+    others, and closed to materializers. Raises `InvalidApp` for what could not be replayed alike on every device.
     """
 
-    def __init__(self, name: str, *, tables: str, floats: bool = False) -> None:
+    def __init__(self, name: str, *, tables: str, local_tables: str = "", floats: bool = False) -> None:
         if not is_name(name):
             raise InvalidApp(f"app name {name!r} is not 1 to {NAME_BYTES_MAX} bytes of text without control characters")
         self.name = name
+        check_view_stands_alone(tables, local_tables)
         self._tables = declare_tables(tables, is_float_allowed=floats)
+        self._local = declare_local_tables(local_tables, self._tables) if local_tables else NO_LOCAL_TABLES
         self._is_float_allowed = floats
         self._materializers: dict[EventType, Materializer] = {}
         self._upgrades: dict[EventType, DeclaredUpgrade] = {}
@@ -110,6 +116,7 @@ class App:
         durability: Durability = "full",
         clock: Clock = system_clock,
         entropy: Entropy = os.urandom,
+        progress: Progress | None = None,
     ) -> Space:
         """Open the space in the file at `path`, or found a new one there if there is no file.
 
@@ -119,12 +126,17 @@ class App:
         are arguments for tests.
 
         If the tables, event types or upgrades have changed since the file was last open, the view is rebuilt from the log
-        first, at about 10 µs an event. Raises `InvalidApp` for upgrades that do not lead to a materializer, an
-        `UnusableFile` (not Driftlog's, from a newer version, another app's, without its key file) or a `StorageError`; the
-        file is then as it was. A file that cannot be written is opened for
-        reading: `space.is_read_only`.
+        first, at about 10 µs an event. `progress(done, in_all)` is called meanwhile, every so often; what it raises cancels
+        the opening, and the file is as it was. Other processes read the old tables until all is done, and wait if they
+        write. If another process is rebuilding already, this one waits for it, and `progress` is told 0 every ten seconds.
+
+        Raises `InvalidApp` for upgrades that do not lead to a materializer, an `UnusableFile` (not Driftlog's, from a newer
+        version, another app's, without its key file) or a `StorageError`; the file is then as it was. A file that cannot be
+        written is opened for reading: `space.is_read_only`.
         """
-        return open_space(self._program(), path, durability=durability, clock=clock, entropy=entropy)
+        return open_space(
+            self._program(), path, durability=durability, clock=clock, entropy=entropy, progress=progress or untold
+        )
 
     def join(
         self,
@@ -147,4 +159,6 @@ class App:
         check_upgrades(self._materializers, self._upgrades)
         # Copies: what is declared later belongs to spaces opened later.
         upgrades = {key: upgrade.function for key, upgrade in self._upgrades.items()}
-        return Program(self.name, self._tables, self._is_float_allowed, dict(self._materializers), upgrades)
+        return Program(
+            self.name, self._tables, self._is_float_allowed, dict(self._materializers), upgrades, self._local
+        )

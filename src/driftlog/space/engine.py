@@ -16,9 +16,9 @@ from driftlog._core.event import Event
 from driftlog._crypto.keys import Entropy, SpaceKeys
 from driftlog._sqlite.connection import storage_errors
 from driftlog._store.batches import Received
-from driftlog._store.fold import Progress
 from driftlog._store.program import Program
 from driftlog._store.reading import check_not_upgrading
+from driftlog._store.rebuilding import Progress, untold
 from driftlog._store.store import Store
 from driftlog.errors import Closed, DriftlogError, ReadOnly
 from driftlog.space.appender import Appender
@@ -42,6 +42,7 @@ class Engine:
         path: str,
         clock: Callable[[], int],
         entropy: Entropy,
+        progress: Progress = untold,
     ) -> None:
         self.path = path
         self.program = program
@@ -64,7 +65,7 @@ class Engine:
         )
         self._appender = Appender(self._store, self._lock)
         if not self.is_read_only:
-            self._store.rebuild_if_outdated()
+            self._store.rebuild_if_outdated(progress)
         # A space in memory, or one opened read-only, has a single connection.
         is_shared = path == MEMORY or self.is_read_only
         self.reader = Reader(connection, self._lock, path, is_shared=is_shared)
@@ -135,7 +136,7 @@ class Engine:
         with self.writing(is_synced=True) as store:
             return store.seal_pending()
 
-    def rebuild(self, progress: Progress | None) -> int:
+    def rebuild(self, progress: Progress) -> int:
         """Make the view anew from the log."""
         with self.writing() as store:
             return store.rebuild(progress)

@@ -14,6 +14,7 @@ from driftlog._sqlite.connection import Durability, connect, storage_errors, wri
 from driftlog._store import schema
 from driftlog._store.meta import Meta
 from driftlog._store.program import Program
+from driftlog._store.rebuilding import Progress
 from driftlog._store.view import View
 from driftlog.errors import Corrupt, InvalidInvite, MissingDeviceKey, OtherApp, UnusableFile
 from driftlog.space.engine import MEMORY, Engine
@@ -24,13 +25,22 @@ Clock = Callable[[], int]
 """Gives milliseconds since 1970."""
 
 
-def open_space(program: Program, path: str | Path, *, durability: Durability, clock: Clock, entropy: Entropy) -> Space:
+def open_space(
+    program: Program,
+    path: str | Path,
+    *,
+    durability: Durability,
+    clock: Clock,
+    entropy: Entropy,
+    progress: Progress,
+) -> Space:
     """Open the space at `path`, or found one there."""
     with _connected(path, durability) as connection:
         seed = entropy(SEED_BYTES)
         genesis, epoch_key = crypto_keys.found_space(seed, entropy)
         keys = _write(connection, program, path, seed, genesis, epoch_key) or _read(connection, program, path)
-        return Space(Engine(connection, program, keys, path=str(path), clock=clock, entropy=entropy))
+        engine = Engine(connection, program, keys, path=str(path), clock=clock, entropy=entropy, progress=progress)
+        return Space(engine)
 
 
 def join_space(

@@ -18,9 +18,9 @@ from driftlog._core.version_vector import VersionVector
 from driftlog._sqlite.connection import storage_errors
 from driftlog._sqlite.reading import query_all, query_one
 from driftlog._sqlite.rows import Parameters, Row, SqlValue
-from driftlog._store.fold import Progress
 from driftlog._store.program import Program, Rejection
 from driftlog._store.reading import check_not_upgrading
+from driftlog._store.rebuilding import Progress, untold
 from driftlog._store.store import Store
 from driftlog._store.view import view_digest
 from driftlog.errors import DriftlogError
@@ -62,6 +62,15 @@ class Transaction:
                 return self._store.append(prepared)
         except Rejection as rejection:
             raise rejected(rejection) from rejection.__cause__
+
+    def execute_local(self, sql: str, parameters: Parameters = ()) -> None:
+        """Run one INSERT, UPDATE or DELETE on the app's local tables, and on no others, as a part of the transaction.
+
+        Raises `ForbiddenSQL` for what is not that, and SQLite's own error for what breaks a constraint: it may be caught,
+        and the transaction goes on. Read what it did with `query`.
+        """
+        with self._reading():
+            self._store.local.execute(sql, parameters)
 
     @contextmanager
     def _reading(self) -> Iterator[apsw.Connection]:
@@ -126,12 +135,19 @@ class Space:
         """Let undone events count again, in their old places; None if none of them is undone. See `undo`."""
         return self._engine.retract(timestamps, is_redo=True)
 
+    def execute_local(self, sql: str, parameters: Parameters = ()) -> None:
+        """Run one INSERT, UPDATE or DELETE on the app's local tables, in a transaction of its own. Nothing is appended."""
+        with self.transaction() as tx:
+            tx.execute_local(sql, parameters)
+
     def rebuild(self, progress: Progress | None = None) -> int:
         """Make the tables anew from the log, in one transaction, and give the number of events replayed.
 
-        `progress` is told how many so far. An error, an exception of `progress` included, leaves the old tables.
+        Queries show the old tables until it is done, and it appears in one step; appends wait. `progress(done, in_all)` is
+        called at the beginning, every so often and at the end. What it raises cancels the rebuild, and leaves the old tables
+        as any error does. A space in memory has one connection: a query in `progress` sees the tables half made.
         """
-        return self._engine.rebuild(progress)
+        return self._engine.rebuild(progress or untold)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -273,6 +289,10 @@ class Space:
     async def aappend(self, *events: Event) -> tuple[Timestamp, ...]:
         """`append`, without blocking the event loop."""
         return await asyncio.to_thread(self.append, *events)
+
+    async def aexecute_local(self, sql: str, parameters: Parameters = ()) -> None:
+        """`execute_local`, without blocking the event loop."""
+        await asyncio.to_thread(self.execute_local, sql, parameters)
 
     async def aquery(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """`query`, without blocking the event loop."""

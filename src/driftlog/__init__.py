@@ -17,7 +17,7 @@ from driftlog.errors import DriftlogError, EventRejected
 from driftlog.space.app import App
 from driftlog.space.past import Past
 from driftlog.space.space import Space, Transaction
-from driftlog.space.status import DeviceStatus, LogEntry, Receipt, Refusal, RelayStatus, Status
+from driftlog.space.status import DeviceStatus, LogEntry, Receipt, Refusal, Rejected, RelayStatus, Status, Verdict
 from driftlog.space.syncing import Sync
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Phase",
     "Receipt",
     "Refusal",
+    "Rejected",
     "RelayStatus",
     "Row",
     "Space",
@@ -41,6 +42,7 @@ __all__ = [
     "SyncState",
     "Timestamp",
     "Transaction",
+    "Verdict",
     "VersionVector",
     "ViewTransaction",
     "Way",

@@ -83,6 +83,11 @@ _TOUCHES = _ordered(
     "hlc, device, hash, undo, touch",
     "(hlc, device, hash) >= (?1, ?2, ?3) AND (hlc, device, hash) < (?4, ?5, ?6) AND state <> 2",
 )
+_WRITERS_BEFORE = f"""
+{_both("hlc, device, hash, undo, touch", "(hlc, device, hash) < (?1, ?2, ?3) AND undo IS NOT NULL")}
+ORDER BY hlc DESC, device DESC, hash DESC
+"""
+_REJECTED = _ordered(_COLUMNS, "state <> 0 AND state = 1")
 _UNDO_HOLDING = _ordered(_COLUMNS, "undo IS NOT NULL AND instr(undo, ?1)")
 # The order's end is nearly always not held, so this reads one row of each.
 _LAST_PLACED = f"{_both('hlc, device, hash', 'state <> 2')} ORDER BY hlc DESC, device DESC, hash DESC LIMIT 1"
@@ -206,6 +211,15 @@ class Log:
     def holding(self, mark: bytes) -> Iterator[Entry]:
         """Give the entries whose undo data holds these bytes, in order: looked for in SQLite, all others stay there."""
         return map(_entry, raw_rows(self._connection, _UNDO_HOLDING, (mark,)))
+
+    def writers_before(self, place: Timestamp) -> Iterator[tuple[Timestamp, bytes | None, bytes | None]]:
+        """Give undo and touch data of the events before a place that changed the view, the latest first."""
+        for hlc, device, event_hash, undo, touch in raw_rows(self._connection, _WRITERS_BEFORE, place):
+            yield Timestamp(hlc, device, event_hash), undo, touch
+
+    def rejected(self) -> Iterator[Entry]:
+        """Give the rejected entries, in order."""
+        return map(_entry, raw_rows(self._connection, _REJECTED))
 
     def last_placed(self) -> Timestamp | None:
         """Give the greatest timestamp that is not held."""

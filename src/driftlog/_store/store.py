@@ -26,6 +26,7 @@ from driftlog._store.fold import Arrival, Fold, Integrated, Progress
 from driftlog._store.log import BEFORE_ALL, Log, State
 from driftlog._store.meta import Branch, Meta
 from driftlog._store.program import Program
+from driftlog._store.verdicts import Verdicts
 from driftlog._store.view import View
 from driftlog.errors import AppChanged, DriftlogError, InvalidEvent, NeedsUpgrade
 
@@ -53,6 +54,7 @@ class Store:
         self.chains = Chains(connection)
         self.meta = Meta(connection)
         self.view = View(connection, program.tables)
+        self.verdicts = Verdicts()
         self._fold = Fold(connection, self.log, self.view, program)
         # One cursor for what every transaction says: making another costs as much as what it runs.
         self._control = connection.cursor().execute
@@ -107,11 +109,13 @@ class Store:
         self.check_sound()
         self._control("COMMIT")
         self._fold.commit()
+        self.verdicts.commit()
 
     def roll_back(self) -> None:
         """Undo what was begun, if SQLite has not already, and forget what is remembered of the file."""
         self._is_stale = True
         self._fold.roll_back()
+        self.verdicts.roll_back()
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
 
@@ -119,7 +123,7 @@ class Store:
     def savepoint(self) -> Iterator[None]:
         """Run a part of a transaction that can fail alone."""
         self.check_sound()
-        last, own_hlc = self._last, self._own_hlc
+        last, own_hlc, verdicts = self._last, self._own_hlc, self.verdicts.count()
         with self.noting_failures():
             self.connection.execute("SAVEPOINT driftlog_part")
             try:
@@ -130,6 +134,7 @@ class Store:
                     self.connection.execute("RELEASE driftlog_part")
                 self._last, self._own_hlc = last, own_hlc
                 self._fold.roll_back()
+                self.verdicts.roll_back(verdicts)
                 raise
             self.connection.execute("RELEASE driftlog_part")
 
@@ -190,6 +195,7 @@ class Store:
 
     def _integrate(self, arrived: list[Arrival]) -> Integrated:
         integrated = self._fold.integrate(arrived, self._last)
+        self.verdicts.add(integrated.verdicts)
         if arrived:
             newest = max(arrival.timestamp for arrival in arrived)
             self._last = newest if self._last is None else max(self._last, newest)
@@ -361,10 +367,13 @@ class Store:
             self._refresh(may_fold=False)
             self.rebuild()
         self._data_version = -1
+        # The space is being opened: there is nobody yet to be told.
+        self.verdicts.roll_back()
 
     def rebuild(self, progress: Progress | None = None) -> int:
         """Make the view anew from the log, within a transaction, and give the number of events replayed."""
         integrated = self._fold.rebuild(progress)
+        self.verdicts.add(integrated.verdicts)
         self.meta.set("view", self._program.fingerprint)
         return integrated.applied
 

@@ -26,6 +26,7 @@ from driftlog.space.entries import prepare_events
 from driftlog.space.exchange import Exchange
 from driftlog.space.listeners import Listeners
 from driftlog.space.reader import Reader
+from driftlog.space.telling import Telling
 
 MEMORY = ":memory:"
 
@@ -63,6 +64,7 @@ class Engine:
             open_envelope=self.exchange.open,
         )
         self._appender = Appender(self._store, self._lock)
+        self.telling = Telling(self._store.verdicts, program, keys.device_key)
         if not self.is_read_only:
             self._store.rebuild_if_outdated()
         # A space in memory, or one opened read-only, has a single connection.
@@ -80,7 +82,10 @@ class Engine:
 
     @contextmanager
     def writing(self, *, is_synced: bool = False) -> Iterator[Store]:
-        """Hold the lock, in a transaction that an error undoes; `is_synced` even where durability is relaxed."""
+        """Hold the lock, in a transaction that an error undoes; `is_synced` even where durability is relaxed.
+
+        Once it is committed and the lock let go, the app is told what it changed.
+        """
         self.check_writable()
         with storage_errors(self.path), self._lock:
             self.check_writable()
@@ -90,6 +95,7 @@ class Engine:
                     yield self._store
             finally:
                 self._transaction_thread = None
+        self.telling.deliver()
 
     # --- operations --------------------------------------------------------------------------------------------------
 
@@ -102,6 +108,8 @@ class Engine:
         with storage_errors(self.path):
             timestamps = self._appender.append(prepared)
         self.changed.tell()
+        # Held events whose time has come take their place with whatever is appended.
+        self.telling.deliver()
         return timestamps
 
     def retract(self, events: Sequence[Timestamp], *, is_redo: bool) -> Timestamp | None:
@@ -148,6 +156,7 @@ class Engine:
             if self._is_closed:
                 return
             self._is_closed = True
+            self.telling.close()
             self.reader.close()
             self._connection.close()
 

@@ -5,7 +5,7 @@ connection of their own and never wait for a writer.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -28,7 +28,8 @@ from driftlog.space.appender import rejected
 from driftlog.space.engine import Engine
 from driftlog.space.entries import decode_entries, prepare_events
 from driftlog.space.past import Past, view_at
-from driftlog.space.status import LogEntry, Receipt, Status
+from driftlog.space.rejected import rejected_entries
+from driftlog.space.status import LogEntry, Receipt, Rejected, Status, Verdict
 from driftlog.space.survey import survey
 from driftlog.space.syncing import Sync, Syncing
 from driftlog.space.why import why_row
@@ -175,6 +176,33 @@ class Space:
         """
         self._engine.check_open()
         return why_row(self._engine.reader, self._engine.program, table, key)
+
+    def rejected(self) -> list[Rejected]:
+        """Give the rejected events of all devices in the total order, each with the reason and the events it lost against.
+
+        `driftlog_rejected` gives them to `query` without those. Reads the log backwards from each until a writer of all that
+        it came across is found, at most 100,000 events that changed the view: 2 to 3 µs for each event read, and none is
+        read twice. Nobody waits meanwhile, except where the space has one connection only. Raises `AppChanged` if another
+        version of the app made the tables.
+        """
+        self._engine.check_open()
+        return rejected_entries(self._engine.reader, self._engine.program)
+
+    def on_verdict(self, callback: Callable[[Verdict], None], *, of_all_devices: bool = False) -> Callable[[], None]:
+        """Call back whenever an event of this device becomes rejected, or is accepted again; of any device, if you say so.
+
+        Being undone and redone are changes, too; `verdict.state` tells them apart.
+
+        Gives the function that ends that: no call begins after it. Each change is told once, in the order of the commits and
+        within one in that of the log, after the commit, without any lock of the space, by some thread that wrote to it. So a
+        call that wrote may return before its changes were told, if another thread is telling. A callback may use the space;
+        it keeps the next ones waiting. What it raises is logged by the logger `driftlog` and ends nothing.
+
+        Only what this open space takes in is told: after a restart, or where several processes have the file open,
+        `rejected()` says how things stand. An event is accepted where it is appended, and that is not told.
+        """
+        self._engine.check_open()
+        return self._engine.telling.add(callback, is_for_all=of_all_devices)
 
     def digest(self) -> bytes:
         """Hash the view: 32 bytes, equal on devices whose tables are equal. Reads every row."""

@@ -29,6 +29,34 @@ class LogEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejected(LogEntry):
+    """A rejected event, and which events it lost against."""
+
+    lost_to: tuple[Timestamp, ...]
+    """The latest earlier events that wrote the rows it came across by their keys, in order.
+
+    One of them may be no cause, only the last word on a row that was looked at. Empty where nothing is known: the
+    materializer looked at a whole table, a UNIQUE value or a row nobody has written, or the writer is more than 100,000
+    events back.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An event that has become another state than it had."""
+
+    entry: LogEntry
+    """The event with its state as it became, and the reason; what has become of it since is in the log."""
+    before: State | None
+    """What it was, None if it was not in this log."""
+
+    @property
+    def state(self) -> State:
+        """What it became."""
+        return self.entry.state
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """An envelope that was not let in."""
 

@@ -1,6 +1,7 @@
 """What was rejected, told with what it lost against: the latest writers of the rows it came across."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from os import urandom
 
 import pytest
 
@@ -18,9 +19,9 @@ APP = todo_app()
 class Fleet(list[Space]):
     """Devices of one space whose clocks follow one another, so that what is said first comes first."""
 
-    def __init__(self, app: App, n: int) -> None:
+    def __init__(self, app: App, n: int, entropy: Callable[[int], bytes] = urandom) -> None:
         self.clocks = [Clock() for _ in range(n)]
-        super().__init__(fleet(app, n, clocks=self.clocks))
+        super().__init__(fleet(app, n, clocks=self.clocks, entropy=entropy))
 
     def says(self, device: int, *events: Event) -> Timestamp:
         for clock in self.clocks:

@@ -10,6 +10,7 @@ from driftlog._core.clock import Hlc, Timestamp
 from driftlog._core.event import Record
 from driftlog._core.ids import HASH_BYTES, KEY_BYTES, DeviceKey, EventHash
 from driftlog._core.limits import HLC_MAX
+from driftlog._core.seen import SEEN
 from driftlog._sqlite.rows import raw_rows
 
 
@@ -77,7 +78,8 @@ _AFTER = f"{_ordered(_COLUMNS, '(hlc, device, hash) > (?1, ?2, ?3)')} LIMIT ?4"
 _UNDO_FROM = _ordered("undo, hlc, device, hash", "(hlc, device, hash) >= (?1, ?2, ?3) AND undo IS NOT NULL")
 # The condition on the name is what the partial indexes say of themselves.
 _CONTROLS = _both(
-    "hlc, device, hash, wall_ms, name, version, payload", "name >= 'driftlog.' AND name < 'driftlog/' AND state = 0"
+    "hlc, device, hash, wall_ms, name, version, payload",
+    "name >= 'driftlog.' AND name < 'driftlog/' AND state = 0 AND name <> '" + SEEN + "'",
 )
 _TOUCHES = _ordered(
     "hlc, device, hash, undo, touch",
@@ -91,12 +93,19 @@ _REJECTED = _ordered(_COLUMNS, "state <> 0 AND state = 1")
 _UNDO_HOLDING = _ordered(_COLUMNS, "undo IS NOT NULL AND instr(undo, ?1)")
 # The order's end is nearly always not held, so this reads one row of each.
 _LAST_PLACED = f"{_both('hlc, device, hash', 'state <> 2')} ORDER BY hlc DESC, device DESC, hash DESC LIMIT 1"
+_LAST_PLACED_UP_TO = f"""
+{_both("hlc, device, hash", "hlc <= ?1 AND state <> 2")} ORDER BY hlc DESC, device DESC, hash DESC LIMIT 1
+"""
 # The first half is what the partial indexes say of themselves: SQLite does not conclude it from the second.
 _IS_HELD: Final = "state <> 0 AND state = 2"
 _FIRST_HELD = f"SELECT min(hlc) FROM driftlog_entry WHERE {_IS_HELD}"
+_FIRST_HELD_ENTRY = f"{_both('hlc, device, hash', _IS_HELD)} ORDER BY hlc, device, hash LIMIT 1"
 _HELD_UP_TO = _ordered(_COLUMNS, f"{_IS_HELD} AND hlc <= ?1")
 _OWN_AFTER = """
 SELECT hlc, wall_ms, name, version, payload FROM driftlog_entry WHERE hlc > ? AND device = ? ORDER BY hlc LIMIT ?
+"""
+_OTHERS_AFTER = f"""
+SELECT 1 FROM driftlog_entry WHERE hlc > ? AND device <> ? AND state <> 2 AND name <> '{SEEN}' LIMIT 1
 """
 _COUNT_FROM = "SELECT count(*) FROM driftlog_entry WHERE (hlc, device, hash) >= (?, ?, ?)"
 _COUNT = "SELECT (SELECT count(*) FROM driftlog_log) + (SELECT count(*) FROM driftlog_tie)"
@@ -224,6 +233,20 @@ class Log:
     def last_placed(self) -> Timestamp | None:
         """Give the greatest timestamp that is not held."""
         row = next(raw_rows(self._connection, _LAST_PLACED), None)
+        return Timestamp(*row) if row else None
+
+    def last_placed_up_to(self, hlc: int) -> Timestamp | None:
+        """Give the greatest timestamp with a stamp up to `hlc` that is not held."""
+        row = next(raw_rows(self._connection, _LAST_PLACED_UP_TO, (hlc,)), None)
+        return Timestamp(*row) if row else None
+
+    def has_others_after(self, device: DeviceKey, hlc: int) -> bool:
+        """Tell whether any other device has said something in its place after a stamp, and not only that it is here."""
+        return self._connection.execute(_OTHERS_AFTER, (hlc, device)).get is not None
+
+    def first_held_entry(self) -> Timestamp | None:
+        """Give the least held timestamp."""
+        row = next(raw_rows(self._connection, _FIRST_HELD_ENTRY), None)
         return Timestamp(*row) if row else None
 
     def first_held(self) -> int | None:

@@ -16,6 +16,7 @@ from driftlog._core.event import EventType, Record, is_critical, place
 from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash, SpaceId
 from driftlog._core.limits import ENVELOPE_EVENTS_MAX, ENVELOPE_HEADS_MAX, WAITING_BYTES_MAX
 from driftlog._core.retraction import CONTROL_VERSION, NAMED_EVENTS_MAX, REDONE, UNDONE, encode_named
+from driftlog._core.seen import SEEN, SEEN_PAYLOAD, SEEN_VERSION
 from driftlog._core.version_vector import Head
 from driftlog._sqlite.bracket import Bracket
 from driftlog._sqlite.connection import ENVIRONMENT_ERRORS, write_transaction
@@ -240,10 +241,22 @@ class Store:
             raise InvalidEvent(
                 f"{len(named)} events are meant (limit {NAMED_EVENTS_MAX}); undo or redo them in several calls"
             )
+        return self._append_control(REDONE if is_redo else UNDONE, CONTROL_VERSION, encode_named(named))
+
+    def has_unacknowledged(self) -> bool:
+        """Tell whether other devices have said something that no event of this one follows yet."""
+        sealed_hlc = self.meta.own_branch().last_hlc
+        own_hlc = self.log.last_own_after(self._device, sealed_hlc) or sealed_hlc
+        return self.log.has_others_after(self._device, own_hlc)
+
+    def acknowledge(self) -> Timestamp | None:
+        """Append the event that says that this device is here, within a transaction; None if there is nothing to answer."""
+        return self._append_control(SEEN, SEEN_VERSION, SEEN_PAYLOAD) if self.has_unacknowledged() else None
+
+    def _append_control(self, name: str, version: int, payload: bytes) -> Timestamp:
         now_ms = self._clock()
         hlc = tick(max(self._own_hlc, self._last.hlc if self._last else 0), now_ms)
-        name = REDONE if is_redo else UNDONE
-        record = Record(hlc, wall_time(now_ms), name, CONTROL_VERSION, encode_named(named))
+        record = Record(hlc, wall_time(now_ms), name, version, payload)
         at = place(self._space, self._device, record)
         self._integrate([Arrival(at, record)])
         self._own_hlc = hlc

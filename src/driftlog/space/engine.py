@@ -19,6 +19,7 @@ from driftlog._store.batches import Received
 from driftlog._store.fold import Progress
 from driftlog._store.program import Program
 from driftlog._store.reading import check_not_upgrading
+from driftlog._store.settled import settled
 from driftlog._store.store import Store
 from driftlog.errors import Closed, DriftlogError, ReadOnly
 from driftlog.space.appender import Appender
@@ -47,6 +48,7 @@ class Engine:
         self.path = path
         self.program = program
         self.keys = keys
+        self.clock = clock
         self.exchange = Exchange(keys, entropy)
         self.changed = Listeners()
         self.is_read_only = connection.readonly("main")
@@ -64,7 +66,7 @@ class Engine:
             open_envelope=self.exchange.open,
         )
         self._appender = Appender(self._store, self._lock)
-        self.telling = Telling(self._store.verdicts, program, keys.device_key)
+        self.telling = Telling(self._store.verdicts, program, keys.device_key, self.settled)
         if not self.is_read_only:
             self._store.rebuild_if_outdated()
         # A space in memory, or one opened read-only, has a single connection.
@@ -120,6 +122,24 @@ class Engine:
             self.changed.tell()
         return at
 
+    def acknowledge(self) -> Timestamp | None:
+        """Say that this device is here, if others have said something since it last spoke."""
+        self.check_writable()
+        with self.reading() as store:
+            if not store.has_unacknowledged():
+                return None
+        with self.writing() as store:
+            at = store.acknowledge()
+        if at is not None:
+            self.changed.tell()
+        return at
+
+    def settled(self) -> Timestamp | None:
+        """Give the last event of the settled part of the order."""
+        self.check_open()
+        with storage_errors(self.path), self.reader.consistent() as connection:
+            return settled(connection, self.keys.device_key)
+
     def take_in(
         self, opened: Sequence[tuple[Envelope, Batch]], also: Callable[[Store], None] = lambda _: None
     ) -> Received:
@@ -159,6 +179,7 @@ class Engine:
             self.telling.close()
             self.reader.close()
             self._connection.close()
+        self.telling.settling.close()
 
     def check_open(self) -> None:
         """Raise `Closed` after `close`, and within an upgrade, which may use nothing but its fields."""

@@ -27,8 +27,9 @@ from driftlog.errors import DriftlogError
 from driftlog.space.appender import rejected
 from driftlog.space.engine import Engine
 from driftlog.space.entries import decode_entries, prepare_events
-from driftlog.space.past import Past, view_at
+from driftlog.space.past import Past, check_timestamp, view_at
 from driftlog.space.rejected import rejected_entries
+from driftlog.space.settling import settle
 from driftlog.space.status import LogEntry, Receipt, Rejected, Status, Verdict
 from driftlog.space.survey import survey
 from driftlog.space.syncing import Sync, Syncing
@@ -204,6 +205,44 @@ class Space:
         self._engine.check_open()
         return self._engine.telling.add(callback, is_for_all=of_all_devices)
 
+    @property
+    def settled(self) -> Timestamp | None:
+        """The last event of the part of the order in which nothing can change any more; None while there is none.
+
+        Every device of which this one holds anything has been heard from past it, on all branches where a key has forked, so
+        nothing can come before it any more, and what became of it and all before it stays. A device that is silent holds it
+        back: `status()` names it. It says nothing of devices nobody here has heard of, as one that was invited and has not
+        synced yet, and of copies of devices that have not shown themselves: what these bring still takes its place, and may
+        put `settled` back. An undo of settled events is a new event.
+
+        Reads a row for each device.
+        """
+        return self._engine.settled()
+
+    def on_settled(self, timestamp: Timestamp, callback: Callable[[Timestamp], None]) -> Callable[[], None]:
+        """Call back once, with what is then settled, as soon as an event is: before this returns, if it is already.
+
+        Gives the function that ends the wait. How callbacks are called, and what becomes of their errors, is as with
+        `on_verdict`. A wait ends with the space.
+        """
+        self._engine.check_open()
+        check_timestamp(timestamp)
+
+        def reached(settled: Timestamp | None) -> None:
+            if settled is not None:
+                callback(settled)
+
+        remove = self._engine.telling.settling.add(timestamp, reached)
+        self._engine.telling.deliver()
+        return remove
+
+    async def asettle(self, timestamp: Timestamp) -> Timestamp:
+        """Wait until an event is settled, and give what is settled then; raises `Closed` if the space is closed before."""
+        self._engine.check_open()
+        check_timestamp(timestamp)
+        telling = self._engine.telling
+        return await settle(telling.settling, telling.deliver, timestamp, self._engine.path)
+
     def digest(self) -> bytes:
         """Hash the view: 32 bytes, equal on devices whose tables are equal. Reads every row."""
         self._engine.check_open()
@@ -274,6 +313,14 @@ class Space:
             refused=refused,
             way=received.way,
         )
+
+    def acknowledge(self) -> Timestamp | None:
+        """Say that this device is here, and give the timestamp of the event that says it; None if nothing asks for it.
+
+        A device that appends nothing would hold back for ever what is settled elsewhere. Syncing does it by itself, a minute
+        after others have said something that nothing of this device follows; exchange by other means calls it.
+        """
+        return self._engine.acknowledge()
 
     def seal(self) -> int:
         """Put this device's pending events into envelopes, on disk when it returns, and give how many were made.

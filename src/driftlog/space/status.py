@@ -101,6 +101,8 @@ class DeviceStatus:
     """Two histories bear this device's key: it was copied, or restored from a backup. All of both counts."""
     held: int
     """Its events that wait because their stamps are too far ahead: its clock was wrong."""
+    heard_hlc: int
+    """No event of it with this stamp or an earlier one can still arrive, as far as is known; 0 if nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,11 @@ class Status:
     devices: tuple[DeviceStatus, ...]
     relays: tuple[RelayStatus, ...]
     is_read_only: bool
+    settled: Timestamp | None
+    """The last event of the part of the order in which nothing can change any more; see `Space.settled`."""
+    held_back_by: DeviceKey | None
+    """The device that must be heard from before more is settled, of those the one that is furthest behind: its `heard_hlc`
+    says since when. None if all events are settled."""
     needs_upgrade: tuple[EventType, ...]
     """Name and version of critical event types that this version of the app does not know, at most 16 of them: while there
     are any, `append` raises `NeedsUpgrade`; syncing goes on."""

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from threading import Lock
 from typing import NamedTuple
 
+from driftlog._core.clock import Timestamp
 from driftlog._core.ids import DeviceKey
 from driftlog._store.fold import Verdict as Found
 from driftlog._store.program import Program
 from driftlog._store.verdicts import Verdicts
 from driftlog.space.entries import log_entry
+from driftlog.space.settling import Settling
 from driftlog.space.status import Verdict
 
 _log = logging.getLogger("driftlog")
@@ -30,11 +32,15 @@ class _Listener(NamedTuple):
 class Telling:
     """The callbacks of one open space."""
 
-    def __init__(self, verdicts: Verdicts, program: Program, device: DeviceKey) -> None:
+    def __init__(
+        self, verdicts: Verdicts, program: Program, device: DeviceKey, settled: Callable[[], Timestamp | None]
+    ) -> None:
+        self.settling = Settling(settled)
         self._verdicts = verdicts
         self._program = program
         self._device = device
         self._delivering = Lock()
+        self._is_look_due = False
         self._adding = Lock()
         # In the order they were added. Each by a key of its own: one function may be added twice, and removed once.
         self._listener_by_key: dict[object, _Listener] = {}
@@ -53,11 +59,15 @@ class Telling:
 
     def deliver(self) -> None:
         """Tell what was committed and not told yet. Called without the write lock, by whoever may have changed something."""
+        self._is_look_due = self.settling.is_anybody_waiting()
         # Asked again after letting go: what was committed in between found this thread still at it, and left it to us.
-        while self._verdicts.is_any_committed() and self._delivering.acquire(blocking=False):
+        while self._is_news() and self._delivering.acquire(blocking=False):
             try:
                 while (found := self._verdicts.take()) is not None:
                     self._tell(found)
+                if self._is_look_due:
+                    self._is_look_due = False
+                    self.settling.look()
             finally:
                 self._delivering.release()
 
@@ -65,6 +75,9 @@ class Telling:
         """Tell nobody any more."""
         with self._adding:
             self._listener_by_key.clear()
+
+    def _is_news(self) -> bool:
+        return self._is_look_due or self._verdicts.is_any_committed()
 
     def _tell(self, found: Found) -> None:
         with self._adding:

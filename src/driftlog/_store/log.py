@@ -104,8 +104,10 @@ _HELD_UP_TO = _ordered(_COLUMNS, f"{_IS_HELD} AND hlc <= ?1")
 _OWN_AFTER = """
 SELECT hlc, wall_ms, name, version, payload FROM driftlog_entry WHERE hlc > ? AND device = ? ORDER BY hlc LIMIT ?
 """
-_OTHERS_AFTER = f"""
-SELECT 1 FROM driftlog_entry WHERE hlc > ? AND device <> ? AND state <> 2 AND name <> '{SEEN}' LIMIT 1
+# Passes over the others' answers at the order's end, which are few: each device has at most one for all that was said.
+_LAST_TELLING = f"""
+{_both("device, hlc, hash", f"state <> 2 AND (device = ?1 OR name <> '{SEEN}')")}
+ORDER BY hlc DESC, device DESC, hash DESC LIMIT 1
 """
 _COUNT_FROM = "SELECT count(*) FROM driftlog_entry WHERE (hlc, device, hash) >= (?, ?, ?)"
 _COUNT = "SELECT (SELECT count(*) FROM driftlog_log) + (SELECT count(*) FROM driftlog_tie)"
@@ -240,9 +242,10 @@ class Log:
         row = next(raw_rows(self._connection, _LAST_PLACED_UP_TO, (hlc,)), None)
         return Timestamp(*row) if row else None
 
-    def has_others_after(self, device: DeviceKey, hlc: int) -> bool:
-        """Tell whether any other device has said something in its place after a stamp, and not only that it is here."""
-        return self._connection.execute(_OTHERS_AFTER, (hlc, device)).get is not None
+    def has_last_word(self, device: DeviceKey) -> bool:
+        """Tell whether nothing in its place follows what a device has said last, but that others say that they are here."""
+        row = next(raw_rows(self._connection, _LAST_TELLING, (device,)), None)
+        return row is None or row[0] == device
 
     def first_held_entry(self) -> Timestamp | None:
         """Give the least held timestamp."""

@@ -245,9 +245,7 @@ class Store:
 
     def has_unacknowledged(self) -> bool:
         """Tell whether other devices have said something that no event of this one follows yet."""
-        sealed_hlc = self.meta.own_branch().last_hlc
-        own_hlc = self.log.last_own_after(self._device, sealed_hlc) or sealed_hlc
-        return self.log.has_others_after(self._device, own_hlc)
+        return not self.log.has_last_word(self._device)
 
     def acknowledge(self) -> Timestamp | None:
         """Append the event that says that this device is here, within a transaction; None if there is nothing to answer."""

@@ -93,6 +93,20 @@ def test_the_page_on_rejected_events_runs_and_prints_what_it_says(capsys: pytest
             space.close()
 
 
+def test_the_page_on_settled_events_runs_and_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    said: list[str] = []
+
+    for block in blocks("docs/settled.md"):
+        exec(block, names)  # noqa: S102 - the page is ours
+        said.append(capsys.readouterr().out)
+
+    assert said == blocks("docs/settled.md", "text")
+    for space in names.values():
+        if isinstance(space, Space):
+            space.close()
+
+
 def test_every_page_that_is_linked_is_there() -> None:
     for page in [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):

@@ -16,9 +16,10 @@ from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import DriftlogError, EventRejected
 from driftlog.space.app import App
 from driftlog.space.past import Past
-from driftlog.space.space import Space, Transaction
-from driftlog.space.status import DeviceStatus, LogEntry, Receipt, Refusal, RelayStatus, Status
+from driftlog.space.space import Space
+from driftlog.space.status import DeviceStatus, LogEntry, Receipt, Refusal, Rejected, RelayStatus, Status, Verdict
 from driftlog.space.syncing import Sync
+from driftlog.space.transaction import Transaction
 
 __all__ = [
     "App",
@@ -32,6 +33,7 @@ __all__ = [
     "Phase",
     "Receipt",
     "Refusal",
+    "Rejected",
     "RelayStatus",
     "Row",
     "Space",
@@ -41,6 +43,7 @@ __all__ = [
     "SyncState",
     "Timestamp",
     "Transaction",
+    "Verdict",
     "VersionVector",
     "ViewTransaction",
     "Way",

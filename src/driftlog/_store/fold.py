@@ -19,6 +19,7 @@ from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event, Record
 from driftlog._core.merge import Extend, Way, Weave, is_rebuild_cheaper, plan_rebase, undone_one_by_one_max
 from driftlog._core.retraction import is_control, is_retracting, named_by, retracted_by
+from driftlog._core.seen import is_seen
 from driftlog._core.touch import TouchIndex
 from driftlog._core.values import FLOAT_MARKER, OutsideDomain, check_payload
 from driftlog._store.log import BEFORE_ALL, Entry, Log, State
@@ -315,6 +316,8 @@ class Fold:
 
 
 def _outcome_of_control(record: Record) -> Outcome:
+    if is_seen(record):
+        return Outcome(State.APPLIED)
     if not is_retracting(record):
         return _UNKNOWN
     if named_by(record) is None:

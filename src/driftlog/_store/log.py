@@ -10,6 +10,7 @@ from driftlog._core.clock import Hlc, Timestamp
 from driftlog._core.event import Record
 from driftlog._core.ids import HASH_BYTES, KEY_BYTES, DeviceKey, EventHash
 from driftlog._core.limits import HLC_MAX
+from driftlog._core.seen import SEEN
 from driftlog._sqlite.rows import raw_rows
 
 
@@ -77,22 +78,37 @@ _AFTER = f"{_ordered(_COLUMNS, '(hlc, device, hash) > (?1, ?2, ?3)')} LIMIT ?4"
 _UNDO_FROM = _ordered("undo, hlc, device, hash", "(hlc, device, hash) >= (?1, ?2, ?3) AND undo IS NOT NULL")
 # The condition on the name is what the partial indexes say of themselves.
 _CONTROLS = _both(
-    "hlc, device, hash, wall_ms, name, version, payload", "name >= 'driftlog.' AND name < 'driftlog/' AND state = 0"
+    "hlc, device, hash, wall_ms, name, version, payload",
+    "name >= 'driftlog.' AND name < 'driftlog/' AND state = 0 AND name <> '" + SEEN + "'",
 )
 _TOUCHES = _ordered(
     "hlc, device, hash, undo, touch",
     "(hlc, device, hash) >= (?1, ?2, ?3) AND (hlc, device, hash) < (?4, ?5, ?6) AND state <> 2",
 )
+_WRITERS_BEFORE = f"""
+{_both("hlc, device, hash, undo, touch", "(hlc, device, hash) < (?1, ?2, ?3) AND undo IS NOT NULL")}
+ORDER BY hlc DESC, device DESC, hash DESC
+"""
+_REJECTED = _ordered(_COLUMNS, "state <> 0 AND state = 1")
 _UNDO_HOLDING = _ordered(_COLUMNS, "undo IS NOT NULL AND instr(undo, ?1)")
 # The order's end is nearly always not held, so this reads one row of each.
 _LAST_PLACED = f"{_both('hlc, device, hash', 'state <> 2')} ORDER BY hlc DESC, device DESC, hash DESC LIMIT 1"
+_LAST_PLACED_UP_TO = f"""
+{_both("hlc, device, hash", "hlc <= ?1 AND state <> 2")} ORDER BY hlc DESC, device DESC, hash DESC LIMIT 1
+"""
 # The first half is what the partial indexes say of themselves: SQLite does not conclude it from the second.
 _IS_HELD: Final = "state <> 0 AND state = 2"
 # Of each table by itself: asked of the view that joins them, SQLite reads all of the log and leaves the indexes alone.
 _FIRST_HELD = f"SELECT min(hlc) FROM ({_both('+hlc AS hlc', _IS_HELD)})"
+_FIRST_HELD_ENTRY = f"{_both('hlc, device, hash', _IS_HELD)} ORDER BY hlc, device, hash LIMIT 1"
 _HELD_UP_TO = _ordered(_COLUMNS, f"{_IS_HELD} AND hlc <= ?1")
 _OWN_AFTER = """
 SELECT hlc, wall_ms, name, version, payload FROM driftlog_entry WHERE hlc > ? AND device = ? ORDER BY hlc LIMIT ?
+"""
+# Passes over the others' answers at the order's end, which are few: each device has at most one for all that was said.
+_LAST_TELLING = f"""
+{_both("device, hlc, hash", f"state <> 2 AND (device = ?1 OR name <> '{SEEN}')")}
+ORDER BY hlc DESC, device DESC, hash DESC LIMIT 1
 """
 _COUNT_FROM = "SELECT count(*) FROM driftlog_entry WHERE (hlc, device, hash) >= (?, ?, ?)"
 _COUNT = "SELECT (SELECT count(*) FROM driftlog_log) + (SELECT count(*) FROM driftlog_tie)"
@@ -209,9 +225,33 @@ class Log:
         """Give the entries whose undo data holds these bytes, in order: looked for in SQLite, all others stay there."""
         return map(_entry, raw_rows(self._connection, _UNDO_HOLDING, (mark,)))
 
+    def writers_before(self, place: Timestamp) -> Iterator[tuple[Timestamp, bytes | None, bytes | None]]:
+        """Give undo and touch data of the events before a place that changed the view, the latest first."""
+        for hlc, device, event_hash, undo, touch in raw_rows(self._connection, _WRITERS_BEFORE, place):
+            yield Timestamp(hlc, device, event_hash), undo, touch
+
+    def rejected(self) -> Iterator[Entry]:
+        """Give the rejected entries, in order."""
+        return map(_entry, raw_rows(self._connection, _REJECTED))
+
     def last_placed(self) -> Timestamp | None:
         """Give the greatest timestamp that is not held."""
         row = next(raw_rows(self._connection, _LAST_PLACED), None)
+        return Timestamp(*row) if row else None
+
+    def last_placed_up_to(self, hlc: int) -> Timestamp | None:
+        """Give the greatest timestamp with a stamp up to `hlc` that is not held."""
+        row = next(raw_rows(self._connection, _LAST_PLACED_UP_TO, (hlc,)), None)
+        return Timestamp(*row) if row else None
+
+    def has_last_word(self, device: DeviceKey) -> bool:
+        """Tell whether nothing in its place follows what a device has said last, but that others say that they are here."""
+        row = next(raw_rows(self._connection, _LAST_TELLING, (device,)), None)
+        return row is None or row[0] == device
+
+    def first_held_entry(self) -> Timestamp | None:
+        """Give the least held timestamp."""
+        row = next(raw_rows(self._connection, _FIRST_HELD_ENTRY), None)
         return Timestamp(*row) if row else None
 
     def first_held(self) -> int | None:

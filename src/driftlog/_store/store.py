@@ -9,13 +9,14 @@ from contextlib import contextmanager
 
 import apsw
 
-from driftlog._core.batch import Batch, split_records
+from driftlog._core.batch import Batch
 from driftlog._core.clock import Hlc, Timestamp, is_held, last_not_held, tick, wall_time
 from driftlog._core.envelope import Envelope
 from driftlog._core.event import EventType, Record, is_critical, place
-from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash, SpaceId
-from driftlog._core.limits import ENVELOPE_EVENTS_MAX, ENVELOPE_HEADS_MAX, WAITING_BYTES_MAX
+from driftlog._core.ids import NO_ENVELOPE, DeviceKey, SpaceId
+from driftlog._core.limits import WAITING_BYTES_MAX
 from driftlog._core.retraction import CONTROL_VERSION, NAMED_EVENTS_MAX, REDONE, UNDONE, encode_named
+from driftlog._core.seen import SEEN, SEEN_PAYLOAD, SEEN_VERSION
 from driftlog._core.version_vector import Head
 from driftlog._sqlite.bracket import Bracket
 from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
@@ -28,10 +29,11 @@ from driftlog._store.log import Log, State
 from driftlog._store.meta import Branch, Meta
 from driftlog._store.program import Program
 from driftlog._store.rebuilding import Progress, patient_transaction, untold
+from driftlog._store.sealing import SealBatch, seal_pending
+from driftlog._store.verdicts import Verdicts
 from driftlog._store.view import View
 from driftlog.errors import AppChanged, DriftlogError, InvalidEvent, NeedsUpgrade
 
-SealBatch = Callable[[Batch, BatchSeq, EnvelopeHash], Envelope]
 OpenEnvelope = Callable[[bytes], tuple[Envelope, Batch]]
 """Reads, verifies and opens stored bytes; they were let in once, so it does not fail on them."""
 
@@ -56,6 +58,7 @@ class Store:
         self.meta = Meta(connection)
         self.view = View(connection, program.tables, program.local.names)
         self.local = Local(connection, program.local, program.tables)
+        self.verdicts = Verdicts()
         self._fold = Fold(connection, self.log, self.view, program)
         # One cursor for what every transaction says: making another costs as much as what it runs.
         self._control = connection.cursor().execute
@@ -110,11 +113,13 @@ class Store:
         self.check_sound()
         self._control("COMMIT")
         self._fold.commit()
+        self.verdicts.commit()
 
     def roll_back(self) -> None:
         """Undo what was begun, if SQLite has not already, and forget what is remembered of the file."""
         self._is_stale = True
         self._fold.roll_back()
+        self.verdicts.roll_back()
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
 
@@ -122,7 +127,7 @@ class Store:
     def savepoint(self) -> Iterator[None]:
         """Run a part of a transaction that can fail alone."""
         self.check_sound()
-        last, own_hlc = self._last, self._own_hlc
+        last, own_hlc, verdicts = self._last, self._own_hlc, self.verdicts.count()
         with self.noting_failures():
             self.connection.execute("SAVEPOINT driftlog_part")
             try:
@@ -133,6 +138,7 @@ class Store:
                     self.connection.execute("RELEASE driftlog_part")
                 self._last, self._own_hlc = last, own_hlc
                 self._fold.roll_back()
+                self.verdicts.roll_back(verdicts)
                 raise
             self.connection.execute("RELEASE driftlog_part")
 
@@ -193,6 +199,7 @@ class Store:
 
     def _integrate(self, arrived: list[Arrival]) -> Integrated:
         integrated = self._fold.integrate(arrived, self._last)
+        self.verdicts.add(integrated.verdicts)
         if arrived:
             newest = max(arrival.timestamp for arrival in arrived)
             self._last = newest if self._last is None else max(self._last, newest)
@@ -237,10 +244,20 @@ class Store:
             raise InvalidEvent(
                 f"{len(named)} events are meant (limit {NAMED_EVENTS_MAX}); undo or redo them in several calls"
             )
+        return self._append_control(REDONE if is_redo else UNDONE, CONTROL_VERSION, encode_named(named))
+
+    def has_unacknowledged(self) -> bool:
+        """Tell whether other devices have said something that no event of this one follows yet."""
+        return not self.log.has_last_word(self._device)
+
+    def acknowledge(self) -> Timestamp | None:
+        """Append the event that says that this device is here, within a transaction; None if there is nothing to answer."""
+        return self._append_control(SEEN, SEEN_VERSION, SEEN_PAYLOAD) if self.has_unacknowledged() else None
+
+    def _append_control(self, name: str, version: int, payload: bytes) -> Timestamp:
         now_ms = self._clock()
         hlc = tick(max(self._own_hlc, self._last.hlc if self._last else 0), now_ms)
-        name = REDONE if is_redo else UNDONE
-        record = Record(hlc, wall_time(now_ms), name, CONTROL_VERSION, encode_named(named))
+        record = Record(hlc, wall_time(now_ms), name, version, payload)
         at = place(self._space, self._device, record)
         self._integrate([Arrival(at, record)])
         self._own_hlc = hlc
@@ -248,20 +265,7 @@ class Store:
 
     def seal_pending(self) -> int:
         """Put the device's unsealed events into envelopes, within a transaction. Gives how many envelopes were made."""
-        made = 0
-        head, sealed_hlc = self.meta.own_branch()
-        while records := self.log.own_after(self._device, sealed_hlc, ENVELOPE_EVENTS_MAX):
-            run = split_records(records)[0]
-            heads = self.chains.untold(self._device, ENVELOPE_HEADS_MAX)
-            batch_seq = BatchSeq(head.batch_seq + 1 if head else 1)
-            envelope = self._seal(Batch(run, tuple(heads)), batch_seq, head.hash if head else NO_ENVELOPE)
-            sealed_hlc = run[-1].hlc
-            self.chains.add(envelope, sealed_hlc, 0, is_told=True)
-            self.chains.tell(heads)
-            head = Head(batch_seq, envelope.hash)
-            self.meta.set_own_branch(Branch(head, sealed_hlc))
-            made += 1
-        return made
+        return seal_pending(self.log, self.chains, self.meta, self._device, self._seal)
 
     def has_unsealed(self) -> bool:
         """Tell whether this device has events that are in no envelope yet."""
@@ -368,6 +372,8 @@ class Store:
                 self.rebuild(progress)
             self.local.make()
         self._data_version = -1
+        # The space is being opened: there is nobody yet to be told.
+        self.verdicts.roll_back()
 
     def rebuild(self, progress: Progress = untold) -> int:
         """Make the view anew from the log, within a transaction, and give the number of events replayed."""
@@ -377,6 +383,7 @@ class Store:
         self._fold.tail.forget()
         integrated = self._fold.rebuild(lambda done: progress(done, total))
         assert integrated.applied == total, "the log stood still meanwhile"
+        self.verdicts.add(integrated.verdicts)
         self.meta.set("view", self._program.fingerprint)
         progress(total, total)
         return total

@@ -1,9 +1,11 @@
 """`driftlog status`: where a device stands, without changing anything."""
 
 import argparse
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from driftlog._core.clock import hlc_ms
 from driftlog.cli.arguments import Subparsers, add_command, add_space, existing
 from driftlog.cli.loading import load_app
 from driftlog.cli.output import console, print_json, printable
@@ -53,6 +55,7 @@ def _draw(app: App, space: Space, status: Status) -> None:
     for name, version in status.needs_upgrade:
         line = f"nothing can be appended here until the app is updated: it does not know {printable(name)} version {version}"
         out.print(Text(line, style="yellow"))
+    out.print(Text(_settled(status)))
     if status.waiting_envelopes:
         out.print(f"{status.waiting_envelopes:,} envelopes wait for a predecessor; syncing brings it")
     out.print()
@@ -63,6 +66,15 @@ def _draw(app: App, space: Space, status: Status) -> None:
     for relay in status.relays:
         read = f"  read up to position {relay.cursor:,}, own envelopes confirmed up to {relay.confirmed_envelopes:,}"
         out.print(Text.assemble((printable(relay.url), "bold"), read))
+
+
+def _settled(status: Status) -> str:
+    if status.held_back_by is None:
+        return "all of it is settled" if status.settled is not None else "nothing is settled, because there is nothing"
+    heard = next(device.heard_hlc for device in status.devices if device.device == status.held_back_by)
+    since = time.strftime("since %Y-%m-%d %H:%M:%S", time.localtime(hlc_ms(heard) / 1000)) if heard else "yet"
+    upto = "nothing is settled" if status.settled is None else f"settled up to {status.settled}"
+    return f"{upto}: {status.held_back_by[:4].hex()} has not been heard from {since}"
 
 
 def _odd(status: Status) -> str:

@@ -19,6 +19,7 @@ from driftlog._store.batches import Received
 from driftlog._store.program import Program
 from driftlog._store.reading import check_not_upgrading
 from driftlog._store.rebuilding import Progress, untold
+from driftlog._store.settled import settled
 from driftlog._store.store import Store
 from driftlog.errors import Closed, DriftlogError, ReadOnly
 from driftlog.space.appender import Appender
@@ -26,6 +27,7 @@ from driftlog.space.entries import prepare_events
 from driftlog.space.exchange import Exchange
 from driftlog.space.listeners import Listeners
 from driftlog.space.reader import Reader
+from driftlog.space.telling import Telling
 
 MEMORY = ":memory:"
 
@@ -47,6 +49,7 @@ class Engine:
         self.path = path
         self.program = program
         self.keys = keys
+        self.clock = clock
         self.exchange = Exchange(keys, entropy)
         self.changed = Listeners()
         self.is_read_only = connection.readonly("main")
@@ -64,6 +67,7 @@ class Engine:
             open_envelope=self.exchange.open,
         )
         self._appender = Appender(self._store, self._lock)
+        self.telling = Telling(self._store.verdicts, program, keys.device_key, self.settled)
         if not self.is_read_only:
             self._store.rebuild_if_outdated(progress)
         # A space in memory, or one opened read-only, has a single connection.
@@ -81,7 +85,10 @@ class Engine:
 
     @contextmanager
     def writing(self, *, is_synced: bool = False) -> Iterator[Store]:
-        """Hold the lock, in a transaction that an error undoes; `is_synced` even where durability is relaxed."""
+        """Hold the lock, in a transaction that an error undoes; `is_synced` even where durability is relaxed.
+
+        Once it is committed and the lock let go, the app is told what it changed.
+        """
         self.check_writable()
         with storage_errors(self.path), self._lock:
             self.check_writable()
@@ -91,6 +98,7 @@ class Engine:
                     yield self._store
             finally:
                 self._transaction_thread = None
+        self.telling.deliver()
 
     # --- operations --------------------------------------------------------------------------------------------------
 
@@ -103,6 +111,8 @@ class Engine:
         with storage_errors(self.path):
             timestamps = self._appender.append(prepared)
         self.changed.tell()
+        # Held events whose time has come take their place with whatever is appended.
+        self.telling.deliver()
         return timestamps
 
     def retract(self, events: Sequence[Timestamp], *, is_redo: bool) -> Timestamp | None:
@@ -112,6 +122,24 @@ class Engine:
         if at is not None:
             self.changed.tell()
         return at
+
+    def acknowledge(self) -> Timestamp | None:
+        """Say that this device is here, if others have said something since it last spoke."""
+        self.check_writable()
+        with self.reading() as store:
+            if not store.has_unacknowledged():
+                return None
+        with self.writing() as store:
+            at = store.acknowledge()
+        if at is not None:
+            self.changed.tell()
+        return at
+
+    def settled(self) -> Timestamp | None:
+        """Give the last event of the settled part of the order."""
+        self.check_open()
+        with storage_errors(self.path), self.reader.consistent() as connection:
+            return settled(connection, self.keys.device_key)
 
     def take_in(
         self, opened: Sequence[tuple[Envelope, Batch]], also: Callable[[Store], None] = lambda _: None
@@ -149,8 +177,10 @@ class Engine:
             if self._is_closed:
                 return
             self._is_closed = True
+            self.telling.close()
             self.reader.close()
             self._connection.close()
+        self.telling.settling.close()
 
     def check_open(self) -> None:
         """Raise `Closed` after `close`, and within an upgrade, which may use nothing but its fields."""

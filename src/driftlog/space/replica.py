@@ -8,6 +8,7 @@ from driftlog._core.version_vector import Head, VersionVector
 from driftlog._protocol.device_values import Greeting, Outbound, SyncState
 from driftlog._store.meta import RelayMark
 from driftlog._store.store import Store
+from driftlog.space.acknowledging import Acknowledger
 from driftlog.space.engine import Engine
 
 _log = logging.getLogger("driftlog")
@@ -22,6 +23,7 @@ class SpaceReplica:
         self._engine = engine
         self._report = report
         self._version_seen = self._version()
+        self._acknowledger = Acknowledger(engine)
 
     def report(self, url: str, state: SyncState) -> None:
         """Show people how it stands."""
@@ -120,11 +122,17 @@ class SpaceReplica:
         return self._engine.changed.count
 
     def look_around(self) -> None:
-        """Say that the space has changed if another connection, perhaps of another process, has written to its file."""
+        """Say that the space has changed if another connection, perhaps of another process, has written to its file.
+
+        It is also when this device says that it is here, if it has had nothing else to say for a while.
+        """
         version = self._version()
         if version != self._version_seen:
             self._version_seen = version
             self._engine.changed.tell()
+            # What another process took in may have settled what somebody waits for here.
+            self._engine.telling.deliver()
+        self._acknowledger.look()
 
     def _version(self) -> int:
         with self._engine.reading() as store:

@@ -29,6 +29,34 @@ class LogEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejected(LogEntry):
+    """A rejected event, and which events it lost against."""
+
+    lost_to: tuple[Timestamp, ...]
+    """The latest earlier events that wrote the rows it came across by their keys, in order.
+
+    One of them may be no cause, only the last word on a row that was looked at. Empty where nothing is known: the
+    materializer looked at a whole table, a UNIQUE value or a row nobody has written, or the writer is more than 100,000
+    events back.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An event that has become another state than it had."""
+
+    entry: LogEntry
+    """The event with its state as it became, and the reason; what has become of it since is in the log."""
+    before: State | None
+    """What it was, None if it was not in this log."""
+
+    @property
+    def state(self) -> State:
+        """What it became."""
+        return self.entry.state
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """An envelope that was not let in."""
 
@@ -73,6 +101,8 @@ class DeviceStatus:
     """Two histories bear this device's key: it was copied, or restored from a backup. All of both counts."""
     held: int
     """Its events that wait because their stamps are too far ahead: its clock was wrong."""
+    heard_hlc: int
+    """No event of it with this stamp or an earlier one can still arrive, as far as is known; 0 if nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +141,11 @@ class Status:
     devices: tuple[DeviceStatus, ...]
     relays: tuple[RelayStatus, ...]
     is_read_only: bool
+    settled: Timestamp | None
+    """The last event of the part of the order in which nothing can change any more; see `Space.settled`."""
+    held_back_by: DeviceKey | None
+    """The device that must be heard from before more is settled, of those the one that is furthest behind: its `heard_hlc`
+    says since when. None if all events are settled."""
     needs_upgrade: tuple[EventType, ...]
     """Name and version of critical event types that this version of the app does not know, at most 16 of them: while there
     are any, `append` raises `NeedsUpgrade`; syncing goes on."""

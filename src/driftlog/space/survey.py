@@ -6,6 +6,7 @@ from driftlog._core.ids import DeviceKey
 from driftlog._protocol.device_values import SyncState
 from driftlog._store.critical import awaited_types
 from driftlog._store.log import STATES, State
+from driftlog._store.settled import horizon
 from driftlog._store.store import Store
 from driftlog.space.status import DeviceStatus, RelayStatus, Status
 
@@ -16,6 +17,7 @@ def survey(store: Store, own: DeviceKey, states: Mapping[str, SyncState], *, is_
     pending = store.pending()
     own_events = store.log.count_own_after(own, -1)
     waiting, void = store.chains.count_waiting_and_void()
+    seen = horizon(store.connection, own)
     return Status(
         pending=pending,
         confirmed=own_events - pending,
@@ -25,14 +27,16 @@ def survey(store: Store, own: DeviceKey, states: Mapping[str, SyncState], *, is_
         unknown=count_by_state.get(State.UNKNOWN, 0),
         waiting_envelopes=waiting,
         void=void,
-        devices=_devices(store, own),
+        devices=_devices(store, own, seen.heard_by_device),
         relays=_relays(store, states),
         is_read_only=is_read_only,
+        settled=store.log.last_placed_up_to(seen.hlc),
+        held_back_by=seen.held_back_by,
         needs_upgrade=awaited_types(store.connection),
     )
 
 
-def _devices(store: Store, own: DeviceKey) -> tuple[DeviceStatus, ...]:
+def _devices(store: Store, own: DeviceKey, heard_by_device: Mapping[DeviceKey, int]) -> tuple[DeviceStatus, ...]:
     vector = store.chains.version_vector()
     held_by_device = store.log.count_held_by_device()
     return tuple(
@@ -42,8 +46,9 @@ def _devices(store: Store, own: DeviceKey) -> tuple[DeviceStatus, ...]:
             envelopes=vector.seq(device),
             is_forked=len(vector.get(device, ())) > 1,
             held=held_by_device.get(device, 0),
+            heard_hlc=heard_by_device[device],
         )
-        for device in sorted({*vector, own})
+        for device in sorted(heard_by_device)
     )
 
 

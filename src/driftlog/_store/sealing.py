@@ -1,0 +1,32 @@
+"""How a device's pending events come into envelopes: in order, as the next links of its own chain."""
+
+from collections.abc import Callable
+
+from driftlog._core.batch import Batch, split_records
+from driftlog._core.envelope import Envelope
+from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash
+from driftlog._core.limits import ENVELOPE_EVENTS_MAX, ENVELOPE_HEADS_MAX
+from driftlog._core.version_vector import Head
+from driftlog._store.chain import Chains
+from driftlog._store.log import Log
+from driftlog._store.meta import Branch, Meta
+
+SealBatch = Callable[[Batch, BatchSeq, EnvelopeHash], Envelope]
+
+
+def seal_pending(log: Log, chains: Chains, meta: Meta, device: DeviceKey, seal: SealBatch) -> int:
+    """Seal all events of the device that are in no envelope yet, and give how many envelopes were made."""
+    made = 0
+    head, sealed_hlc = meta.own_branch()
+    while records := log.own_after(device, sealed_hlc, ENVELOPE_EVENTS_MAX):
+        run = split_records(records)[0]
+        heads = chains.untold(device, ENVELOPE_HEADS_MAX)
+        batch_seq = BatchSeq(head.batch_seq + 1 if head else 1)
+        envelope = seal(Batch(run, tuple(heads)), batch_seq, head.hash if head else NO_ENVELOPE)
+        sealed_hlc = run[-1].hlc
+        chains.add(envelope, sealed_hlc, 0, is_told=True)
+        chains.tell(heads)
+        head = Head(batch_seq, envelope.hash)
+        meta.set_own_branch(Branch(head, sealed_hlc))
+        made += 1
+    return made

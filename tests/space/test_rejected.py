@@ -128,6 +128,15 @@ def test_a_key_of_several_columns_is_one_row() -> None:
     assert lost(spaces[0]) == [(loser, (taken,))]
 
 
+def test_a_table_of_which_no_single_row_can_be_proved_names_nobody() -> None:
+    spaces = Fleet(stories_app, 2)
+    spaces.says(0, put("word", "milk", 1))
+    loser = spaces.says(1, put("word", "MILK", 1))
+    exchange(*spaces)
+
+    assert lost(spaces[0]) == [(loser, ())]
+
+
 class Counted(Event):
     id: str
 

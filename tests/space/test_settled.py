@@ -88,7 +88,7 @@ def test_status_names_the_device_that_is_furthest_behind_and_since_when() -> Non
     silent_since = max(entry.timestamp for entry in ann.log() if entry.timestamp.device == cleo.device)
     spaces.says(1, TodoAdded("1", "milk"))
     take(ann, bob)
-    spaces.says(0, TodoAdded("2", "bread"))
+    own = spaces.says(0, TodoAdded("2", "bread"))
 
     status = ann.status()
 
@@ -96,7 +96,7 @@ def test_status_names_the_device_that_is_furthest_behind_and_since_when() -> Non
     assert status.settled == ann.settled == silent_since
     heard = {bytes(device.device): device.heard_hlc for device in status.devices}
     assert heard[cleo.device] == silent_since.hlc
-    assert heard[cleo.device] < heard[bob.device] < heard[ann.device]
+    assert heard[cleo.device] < heard[bob.device] < heard[ann.device] == own.hlc
 
 
 def test_a_device_ahead_of_time_does_not_settle_what_this_one_has_yet_to_say() -> None:
@@ -122,6 +122,8 @@ def test_a_held_event_holds_back_what_is_after_it_even_where_this_devices_clock_
     spaces.clocks[0].now_ms = now_ms
     spaces.clocks[1].now_ms += HOLD_MS * 3
     held = spaces.says(1, TodoAdded("future", "milk"))
+    spaces.clocks[1].now_ms += HOLD_MS * 3
+    assert milk(bob) > ahead
     take(ann, bob)
 
     settled = ann.settled

@@ -38,9 +38,23 @@ def is_control(record: Record) -> bool:
     return record.name.startswith(RESERVED_PREFIX)
 
 
+def encode_place(at: Timestamp) -> bytes:
+    """Write an event's place."""
+    return at.hlc.to_bytes(_HLC_BYTES, "big") + at.device + at.event_hash
+
+
+def decode_place(place: bytes) -> Timestamp:
+    """Read an event's place, which has the right size."""
+    return Timestamp(
+        Hlc(int.from_bytes(place[:_HLC_BYTES], "big")),
+        DeviceKey(place[_HLC_BYTES : _HLC_BYTES + KEY_BYTES]),
+        EventHash(place[-HASH_BYTES:]),
+    )
+
+
 def encode_named(events: Iterable[Timestamp]) -> bytes:
     """Give the payload that names these events."""
-    places = [at.hlc.to_bytes(_HLC_BYTES, "big") + at.device + at.event_hash for at in events]
+    places = [encode_place(at) for at in events]
     assert 0 < len(places) <= NAMED_EVENTS_MAX
     return _encode(_Named(places))
 
@@ -60,14 +74,7 @@ def named_by(record: Record) -> list[Timestamp] | None:
         return None
     if not 0 < len(places) <= NAMED_EVENTS_MAX or any(len(place) != _PLACE_BYTES for place in places):
         return None
-    return [
-        Timestamp(
-            Hlc(int.from_bytes(place[:_HLC_BYTES], "big")),
-            DeviceKey(place[_HLC_BYTES : _HLC_BYTES + KEY_BYTES]),
-            EventHash(place[-HASH_BYTES:]),
-        )
-        for place in places
-    ]
+    return [decode_place(place) for place in places]
 
 
 def retracted_by(controls: Iterable[tuple[Timestamp, Record]]) -> frozenset[Timestamp]:

@@ -33,6 +33,10 @@ class Upgrade(Protocol):
         ...
 
 
+Effect = Callable[[Any, Any], None]
+"""`(space, entry) -> None`; both are of layers above, which this one does not know."""
+
+
 class Rejection(Exception):
     """Raised by `reject`: this event has no effect in its place."""
 
@@ -86,6 +90,8 @@ class Program:
     """By the version that each begins with; following them leads to a version that has a materializer."""
     local: LocalTables = NO_LOCAL_TABLES
     """Tables that have no part in the view, and none in the fingerprint."""
+    effects: Mapping[EventType, Effect] = field(default_factory=dict)
+    """What is done outside for events that are settled; none of it is in the fingerprint."""
 
     @cached_property
     def readings(self) -> dict[tuple[str, int], Materializer]:

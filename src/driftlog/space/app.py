@@ -14,7 +14,7 @@ from driftlog._crypto.keys import Entropy
 from driftlog._sqlite.connection import Durability
 from driftlog._sqlite.local import NO_LOCAL_TABLES, check_view_stands_alone, declare_local_tables
 from driftlog._sqlite.tables import declare_tables
-from driftlog._store.program import Materializer, Program, Upgrade
+from driftlog._store.program import Effect, Materializer, Program, Upgrade
 from driftlog._store.rebuilding import Progress, untold
 from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import InvalidApp
@@ -30,6 +30,7 @@ from driftlog.space.space import Space
 
 _EventT = TypeVar("_EventT", bound=Event)
 _UpgradeT = TypeVar("_UpgradeT", bound=Upgrade)
+_EffectT = TypeVar("_EffectT", bound=Effect)
 _Handler = Callable[[ViewTransaction, _EventT], None]
 
 
@@ -59,6 +60,7 @@ class App:
         self._is_float_allowed = floats
         self._materializers: dict[EventType, Materializer] = {}
         self._upgrades: dict[EventType, DeclaredUpgrade] = {}
+        self._effects: dict[EventType, Effect] = {}
 
     def on(self, event_type: type[_EventT]) -> Callable[[_Handler[_EventT]], _Handler[_EventT]]:
         """Declare the decorated function as the materializer of an event type: `(tx, event) -> None`.
@@ -105,6 +107,26 @@ class App:
                     f"{from_version} already; keep one of the two, or give the other its own from_version"
                 )
             self._upgrades[key] = DeclaredUpgrade(event_type, function)
+            return function
+
+        return declare
+
+    def effect(self, event_type: type[Event]) -> Callable[[_EffectT], _EffectT]:
+        """Declare the decorated function as what is done outside for each event of a type: `(space, entry) -> None`.
+
+        It runs where `space.run_effects()` is called, and nowhere else, for each event that is applied and settled, in
+        order. It may do what it likes, appending included. It runs again if the process ends before it was noted
+        that it had run, so what it does must bear being done twice: `entry.timestamp` is the event's identity.
+        """
+        check_event_type(event_type)
+
+        def declare(function: _EffectT) -> _EffectT:
+            if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+                raise InvalidApp(f"effect {function!r} is a coroutine or generator; make it a plain function")
+            key = (event_type.event_name, event_type.event_version)
+            if key in self._effects:
+                raise InvalidApp(f"event {key[0]!r} version {key[1]} has an effect already; do both in one function")
+            self._effects[key] = function
             return function
 
         return declare
@@ -160,5 +182,11 @@ class App:
         # Copies: what is declared later belongs to spaces opened later.
         upgrades = {key: upgrade.function for key, upgrade in self._upgrades.items()}
         return Program(
-            self.name, self._tables, self._is_float_allowed, dict(self._materializers), upgrades, self._local
+            self.name,
+            self._tables,
+            self._is_float_allowed,
+            dict(self._materializers),
+            upgrades,
+            self._local,
+            dict(self._effects),
         )

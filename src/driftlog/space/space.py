@@ -19,6 +19,7 @@ from driftlog._sqlite.rows import Parameters, Row, SqlValue
 from driftlog._store.reading import check_not_upgrading
 from driftlog._store.rebuilding import Progress, untold
 from driftlog._store.view import view_digest
+from driftlog.space.effects import Effects
 from driftlog.space.engine import Engine
 from driftlog.space.entries import decode_entries
 from driftlog.space.past import Past, check_timestamp, view_at
@@ -41,6 +42,7 @@ class Space:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._syncing = Syncing(engine)
+        self._effects = Effects(engine)
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -178,6 +180,15 @@ class Space:
         Reads a row for each device.
         """
         return self._engine.settled()
+
+    def run_effects(self) -> int:
+        """Do what the app's effects say for all events that were settled since the last call, and give how many there were.
+
+        Call it on the one device that is to do them, now and then or from `on_settled`; in one process at a time. What an
+        effect raises is passed on: that one is tried again by the next call, and those after it wait, so that the order
+        stands. An event that arrives behind the mark, from a device nobody had heard of, has no effect any more.
+        """
+        return self._effects.run(lambda effect, entry: effect(self, entry))
 
     def on_settled(self, timestamp: Timestamp, callback: Callable[[Timestamp], None]) -> Callable[[], None]:
         """Call back once, with what is then settled, as soon as an event is: before this returns, if it is already.

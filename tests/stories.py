@@ -18,6 +18,7 @@ CREATE TABLE grid (x INTEGER, y INTEGER, v TEXT, PRIMARY KEY (x, y)) STRICT;
 CREATE TABLE word (text TEXT COLLATE NOCASE PRIMARY KEY, uses INTEGER) STRICT;
 CREATE TABLE note (id TEXT PRIMARY KEY, total INTEGER) STRICT;
 CREATE TABLE tally (id TEXT PRIMARY KEY, n INTEGER) STRICT;
+CREATE TABLE slot (n INTEGER PRIMARY KEY, v TEXT) STRICT;
 CREATE TRIGGER noted AFTER INSERT ON note BEGIN
   UPDATE note SET total = (SELECT count(*) FROM tally) WHERE id = NEW.id;
 END;
@@ -165,6 +166,24 @@ STORIES = {
             Ran("INSERT OR REPLACE INTO booking SELECT name, NULL FROM room WHERE id = 'copy'"),
         ),
         Ran("UPDATE tally SET n = 2 WHERE id = 'x'"),
+        Way.CLOSURE,
+    ),
+    "a key that goes by its other name": Story(
+        (put("slot", 1, "a"),),
+        (Ran("UPDATE slot SET rowid = 5 WHERE n = 1"),),
+        (put("slot", 5, "came"), Ran("DELETE FROM slot WHERE n = 5")),
+        Way.CLOSURE,
+    ),
+    "a key whose name is a string": Story(
+        (put("slot", 1, "a"),),
+        (Ran("UPDATE slot SET 'n' = 5 WHERE n = 1"),),
+        (put("slot", 5, "came"), Ran("DELETE FROM slot WHERE n = 5")),
+        Way.CLOSURE,
+    ),
+    "an upsert that moves its row": Story(
+        (put("slot", 1, "a"),),
+        (Ran("INSERT INTO slot VALUES (1, 'b') ON CONFLICT DO UPDATE SET n = 5"),),
+        (put("slot", 5, "came"), Ran("DELETE FROM slot WHERE n = 5")),
         Way.CLOSURE,
     ),
 }

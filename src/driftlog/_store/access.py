@@ -30,6 +30,9 @@ _UNPROVABLE: Final = frozenset({"SELECT", "JOIN", "WITH", "IN", "OR", "BETWEEN",
 _LOOKING: Final = frozenset({"SELECT", "IN", "WITH", "MATCH"})
 """Words with which an INSERT can look at rows, its own or others."""
 
+_ROWID_NAMES: Final = frozenset({"rowid", "oid", "_rowid_"})
+"""Other names of an INTEGER PRIMARY KEY."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowOf:
@@ -136,7 +139,7 @@ class _Reader:
         if may_pass_over and (row is None or table.has_unique):
             # A row that was passed over, or another than the one named that was changed, shows in no image.
             reads = (*reads, whole)
-        is_simple = row is not None and table.constraints.is_plain
+        is_simple = row is not None and table.constraints.is_plain and not self._sets_key(table)
         return Access(
             reads,
             row,
@@ -257,9 +260,13 @@ class _Reader:
         return places.index(value.start), None
 
     def _sets_key(self, table: Table) -> bool:
-        keys = {fold(table.columns[column]) for column in table.key}
-        where = self._words.index("WHERE")
-        return any(fold(token.name) in keys for token in self._tokens[self._after("SET") : where])
+        """Tell whether an UPDATE or upsert may move a row to another key. The rest of an upsert counts as set."""
+        keys = _ROWID_NAMES.union(fold(table.columns[column]) for column in table.key)
+        end = self._words.index("WHERE") if self._words[0] == "UPDATE" else len(self._words)
+        # A column's name may also be written as a string.
+        return any(
+            fold(token.name or token.text.strip("'")) in keys for token in self._tokens[self._after("SET") : end]
+        )
 
     def _terms(self, at: int) -> Iterator[list[Token]]:
         """Split a condition at its outermost ANDs."""

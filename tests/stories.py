@@ -186,6 +186,12 @@ STORIES = {
         (put("slot", 5, "came"), Ran("DELETE FROM slot WHERE n = 5")),
         Way.CLOSURE,
     ),
+    "a key that is named twice": Story(
+        (),
+        (Ran("INSERT INTO slot (n, rowid, v) VALUES (2, 5, 'b')"),),
+        (put("slot", 5, "came"), Ran("DELETE FROM slot WHERE n = 5")),
+        Way.CLOSURE,
+    ),
 }
 
 

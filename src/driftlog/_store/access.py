@@ -223,6 +223,9 @@ class _Reader:
         if at < len(self._tokens) and self._tokens[at].text == "(":
             listed, at = self._parenthesised(at)
             columns = [fold(item[0].name) if len(item) == 1 else "" for item in listed]
+        if len(set(columns)) < len(columns) or not _ROWID_NAMES.isdisjoint(columns):
+            # A column may be named twice, and the key by its other name: which value counts is SQLite's secret.
+            return None
         if at >= len(self._tokens) or self._words[at] != "VALUES":
             return None
         values, at = self._parenthesised(at + 1)

@@ -19,6 +19,7 @@ CREATE TABLE word (text TEXT COLLATE NOCASE PRIMARY KEY, uses INTEGER) STRICT;
 CREATE TABLE note (id TEXT PRIMARY KEY, total INTEGER) STRICT;
 CREATE TABLE tally (id TEXT PRIMARY KEY, n INTEGER) STRICT;
 CREATE TABLE slot (n INTEGER PRIMARY KEY, v TEXT) STRICT;
+CREATE TABLE main (n INTEGER PRIMARY KEY) STRICT;
 CREATE TRIGGER noted AFTER INSERT ON note BEGIN
   UPDATE note SET total = (SELECT count(*) FROM tally) WHERE id = NEW.id;
 END;
@@ -190,6 +191,12 @@ STORIES = {
         (),
         (Ran("INSERT INTO slot (n, rowid, v) VALUES (2, 5, 'b')"),),
         (put("slot", 5, "came"), Ran("DELETE FROM slot WHERE n = 5")),
+        Way.CLOSURE,
+    ),
+    "a schema that is called as a table": Story(
+        (put("slot", 5, "a"),),
+        (Ran("INSERT INTO main.slot (v) VALUES ('b')"),),
+        Ran("DELETE FROM slot WHERE n = 5"),
         Way.CLOSURE,
     ),
 }

@@ -186,7 +186,11 @@ class _Reader:
         return self._words.index(word) + 1 if word in self._words else len(self._words)
 
     def _table(self, at: int) -> Table | None:
-        return self._by_name.get(fold(self._tokens[at].name)) if at < len(self._tokens) else None
+        tokens = self._tokens
+        if at >= len(tokens) or (at + 1 < len(tokens) and tokens[at + 1].text == "."):
+            # `main.room` is another table than one that is called main.
+            return None
+        return self._by_name.get(fold(tokens[at].name))
 
     def _row_of(self, at: int) -> RowOf | None:
         """Read `table [[AS] alias] ... WHERE condition`, from the table's name on."""

@@ -199,6 +199,12 @@ STORIES = {
         Ran("DELETE FROM slot WHERE n = 5"),
         Way.CLOSURE,
     ),
+    "a number too large for a key": Story(
+        (),
+        (Ran("SELECT 1", then="SELECT v FROM slot WHERE n = 99999999999999999999"),),
+        put("slot", 1, "a"),
+        Way.CLOSURE,
+    ),
 }
 
 

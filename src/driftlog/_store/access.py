@@ -33,6 +33,8 @@ _LOOKING: Final = frozenset({"SELECT", "IN", "WITH", "MATCH"})
 _ROWID_NAMES: Final = frozenset({"rowid", "oid", "_rowid_"})
 """Other names of an INTEGER PRIMARY KEY."""
 
+_INTEGER_MAX: Final = (1 << 63) - 1
+
 
 @dataclass(frozen=True, slots=True)
 class RowOf:
@@ -251,7 +253,7 @@ class _Reader:
     def _source(self, value: Token) -> tuple[int | str | None, object] | None:
         if value.kind is Kind.STRING:
             return None, value.text[1:-1].replace("''", "'")
-        if value.kind is Kind.NUMBER and value.text.isdecimal():
+        if value.kind is Kind.NUMBER and value.text.isdecimal() and int(value.text) <= _INTEGER_MAX:
             return None, int(value.text)
         if value.kind is not Kind.VARIABLE:
             return None

@@ -51,7 +51,7 @@ class ViewTransaction:
         try:
             # To the end: rows left unread, of a RETURNING, would hold the cursor's statement open.
             self._write(sql, parameters).fetchall()
-        except apsw.Error as error:
+        except Exception as error:
             raise self._explained(sql, parameters, error) from None
         self._recorder.note(access, parameters, before)
 
@@ -61,7 +61,7 @@ class ViewTransaction:
         before = self._recorder.change_count()
         try:
             row = fetch_one(self._connection, sql, parameters)
-        except apsw.Error as error:
+        except Exception as error:
             raise self._explained(sql, parameters, error) from None
         self._recorder.note(access, parameters, before)
         return row
@@ -72,7 +72,7 @@ class ViewTransaction:
         before = self._recorder.change_count()
         try:
             rows = fetch_all(self._connection, sql, parameters)
-        except apsw.Error as error:
+        except Exception as error:
             raise self._explained(sql, parameters, error) from None
         self._recorder.note(access, parameters, before)
         return rows

@@ -19,6 +19,9 @@ CREATE TABLE grid (x INTEGER, y INTEGER, v TEXT, PRIMARY KEY (x, y)) STRICT;
 CREATE TABLE word (text TEXT COLLATE NOCASE PRIMARY KEY, uses INTEGER) STRICT;
 CREATE TABLE note (id TEXT PRIMARY KEY, total INTEGER) STRICT;
 CREATE TABLE tally (id TEXT PRIMARY KEY, n INTEGER) STRICT;
+CREATE TABLE slot (n INTEGER PRIMARY KEY, v TEXT) STRICT;
+CREATE TABLE main (n INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE raw (id TEXT PRIMARY KEY, b BLOB) STRICT;
 CREATE TRIGGER noted AFTER INSERT ON note BEGIN
   UPDATE note SET total = (SELECT count(*) FROM tally) WHERE id = NEW.id;
 END;
@@ -187,6 +190,48 @@ STORIES = {
             Ran("INSERT OR REPLACE INTO booking SELECT name, NULL FROM room WHERE id = 'copy'"),
         ),
         Ran("UPDATE tally SET n = 2 WHERE id = 'x'"),
+        Way.CLOSURE,
+    ),
+    "a key that goes by its other name": Story(
+        (put("slot", 1, "a"),),
+        (Ran("UPDATE slot SET rowid = 5 WHERE n = 1"),),
+        (put("slot", 5, "came"), Ran("DELETE FROM slot WHERE n = 5")),
+        Way.CLOSURE,
+    ),
+    "a key whose name is a string": Story(
+        (put("slot", 1, "a"),),
+        (Ran("UPDATE slot SET 'n' = 5 WHERE n = 1"),),
+        (put("slot", 5, "came"), Ran("DELETE FROM slot WHERE n = 5")),
+        Way.CLOSURE,
+    ),
+    "an upsert that moves its row": Story(
+        (put("slot", 1, "a"),),
+        (Ran("INSERT INTO slot VALUES (1, 'b') ON CONFLICT DO UPDATE SET n = 5"),),
+        (put("slot", 5, "came"), Ran("DELETE FROM slot WHERE n = 5")),
+        Way.CLOSURE,
+    ),
+    "a key that is named twice": Story(
+        (),
+        (Ran("INSERT INTO slot (n, rowid, v) VALUES (2, 5, 'b')"),),
+        (put("slot", 5, "came"), Ran("DELETE FROM slot WHERE n = 5")),
+        Way.CLOSURE,
+    ),
+    "a schema that is called as a table": Story(
+        (put("slot", 5, "a"),),
+        (Ran("INSERT INTO main.slot (v) VALUES ('b')"),),
+        Ran("DELETE FROM slot WHERE n = 5"),
+        Way.CLOSURE,
+    ),
+    "a number too large for a key": Story(
+        (),
+        (Ran("SELECT 1", then="SELECT v FROM slot WHERE n = 99999999999999999999"),),
+        put("slot", 1, "a"),
+        Way.CLOSURE,
+    ),
+    "text that could not be read": Story(
+        (Ran("INSERT INTO raw VALUES ('x', x'41')"),),
+        (Ran("SELECT 1", then="SELECT 1, CAST(b AS TEXT) FROM raw WHERE id = 'x'"),),
+        (Ran("UPDATE raw SET b = x'ff' WHERE id = 'x'"), Ran("UPDATE raw SET b = x'42' WHERE id = 'x'")),
         Way.CLOSURE,
     ),
 }

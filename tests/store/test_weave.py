@@ -1,11 +1,14 @@
 """A late event takes with it exactly what depends on it: one story for each way to depend."""
 
 from contextlib import suppress
+from pathlib import Path
 
+import apsw
 import pytest
 
-from driftlog import Way
-from driftlog.testing import fleet
+from driftlog import App, Event, ViewTransaction, Way
+from driftlog.errors import DiskFull, EventRejected
+from driftlog.testing import exchange, fleet
 from tests.stories import STORIES, Ran, Story, app, put, tell
 from tests.todo_app import Clock
 
@@ -31,3 +34,67 @@ def test_the_index_forgets_what_a_failed_transaction_did() -> None:
 
         assert (receipt.way, receipt.replayed) == (Way.CLOSURE, 1)
         assert ahead.query("SELECT name FROM room WHERE id = 'r'") == [("late",)]
+
+
+class Guarded(Event):
+    """Runs a statement, and another whatever became of the first."""
+
+    sql: str
+    size: int = 0
+
+
+guarded = App("org.example.guarded", tables="CREATE TABLE t (n INTEGER PRIMARY KEY, v TEXT) STRICT;")
+
+
+@guarded.on(Guarded)
+def run_guarded(tx: ViewTransaction, event: Guarded) -> None:
+    with suppress(Exception):
+        tx.execute(event.sql, ["x" * event.size] if event.size else ())
+    with suppress(Exception):
+        tx.execute("INSERT INTO t VALUES (2, 'after')")
+
+
+def test_a_row_that_cannot_be_read_leaves_nothing_behind() -> None:
+    [space] = fleet(guarded, 1)
+    with space:
+        with pytest.raises(EventRejected, match="not UTF-8"):
+            space.append(Guarded("INSERT INTO t VALUES (1, CAST(x'ff' AS TEXT))"))
+
+        assert space.query("SELECT n FROM t") == []
+
+
+def test_a_handler_that_goes_on_after_a_full_disk_writes_nothing() -> None:
+    [space] = fleet(guarded, 1)
+    with space:
+        connection = space._engine._connection
+        pages = connection.pragma("page_count")
+        connection.pragma("max_page_count", pages)
+        with pytest.raises(DiskFull):
+            space.append(Guarded("INSERT INTO t VALUES (1, ?)", 10_000_000))
+        connection.pragma("max_page_count", 1 << 30)
+
+        assert list(space.log()) == []
+        assert space.query("SELECT n FROM t") == []
+
+
+def test_the_index_forgets_a_view_that_was_altered_from_outside(tmp_path: Path) -> None:
+    paths = [tmp_path / "behind", tmp_path / "ahead"]
+    behind, ahead = fleet(app, 2, paths, clocks=[Clock(1_000), Clock(2_000)])
+    with behind, ahead:
+        behind.append(put("room", "r", None))
+        behind.append(put("booking", "b", "r"))
+        exchange(behind, ahead)
+        outsider = apsw.Connection(str(paths[1]))
+        outsider.execute("DELETE FROM booking")
+        outsider.close()
+        ahead.append(Ran("DELETE FROM room WHERE id = 'r'"))
+        behind.append(put("grid", 1, 1, "late"))
+        # The index is warm, and does not know that the room took a booking with it.
+        ahead.receive(behind.envelopes_for(ahead.version_vector()))
+        ahead.rebuild()
+        behind.append(Ran("SELECT 1", then="SELECT 1 FROM booking WHERE id = 'b'"))
+        ahead.receive(behind.envelopes_for(ahead.version_vector()))
+        woven = ahead.digest()
+        ahead.rebuild()
+
+        assert woven == ahead.digest()

@@ -32,6 +32,11 @@ _UNPROVABLE: Final = frozenset({"SELECT", "JOIN", "WITH", "IN", "OR", "BETWEEN",
 _LOOKING: Final = frozenset({"SELECT", "IN", "WITH", "MATCH"})
 """Words with which an INSERT can look at rows, its own or others."""
 
+_ROWID_NAMES: Final = frozenset({"rowid", "oid", "_rowid_"})
+"""Other names of an INTEGER PRIMARY KEY."""
+
+_INTEGER_MAX: Final = (1 << 63) - 1
+
 
 @dataclass(frozen=True, slots=True)
 class RowOf:
@@ -168,7 +173,7 @@ class _Reader:
         if may_pass_over and (row is None or table.has_unique):
             # A row that was passed over, or another than the one named that was changed, shows in no image.
             reads = (*reads, whole)
-        is_simple = row is not None and table.constraints.is_plain
+        is_simple = row is not None and table.constraints.is_plain and not self._sets_key(table)
         return Access(
             reads,
             row,
@@ -215,7 +220,11 @@ class _Reader:
         return self._words.index(word) + 1 if word in self._words else len(self._words)
 
     def _table(self, at: int) -> Table | None:
-        return self._by_name.get(fold(self._tokens[at].name)) if at < len(self._tokens) else None
+        tokens = self._tokens
+        if at >= len(tokens) or (at + 1 < len(tokens) and tokens[at + 1].text == "."):
+            # `main.room` is another table than one that is called main.
+            return None
+        return self._by_name.get(fold(tokens[at].name))
 
     def _row_of(self, at: int) -> RowOf | None:
         """Read `table [[AS] alias] ... WHERE condition`, from the table's name on."""
@@ -256,6 +265,9 @@ class _Reader:
         if at < len(self._tokens) and self._tokens[at].text == "(":
             listed, at = self._parenthesised(at)
             columns = [fold(item[0].name) if len(item) == 1 else "" for item in listed]
+        if len(set(columns)) < len(columns) or not _ROWID_NAMES.isdisjoint(columns):
+            # A column may be named twice, and the key by its other name: which value counts is SQLite's secret.
+            return None
         if at >= len(self._tokens) or self._words[at] != "VALUES":
             return None
         values, at = self._parenthesised(at + 1)
@@ -278,7 +290,7 @@ class _Reader:
     def _source(self, value: Token) -> tuple[int | str | None, object] | None:
         if value.kind is Kind.STRING:
             return None, value.text[1:-1].replace("''", "'")
-        if value.kind is Kind.NUMBER and value.text.isdecimal():
+        if value.kind is Kind.NUMBER and value.text.isdecimal() and int(value.text) <= _INTEGER_MAX:
             return None, int(value.text)
         if value.kind is not Kind.VARIABLE:
             return None
@@ -294,9 +306,13 @@ class _Reader:
         return places.index(value.start), None
 
     def _sets_key(self, table: Table) -> bool:
-        keys = {fold(table.columns[column]) for column in table.key}
-        where = self._words.index("WHERE")
-        return any(fold(token.name) in keys for token in self._tokens[self._after("SET") : where])
+        """Tell whether an UPDATE or upsert may move a row to another key. The rest of an upsert counts as set."""
+        keys = _ROWID_NAMES.union(fold(table.columns[column]) for column in table.key)
+        end = self._words.index("WHERE") if self._words[0] == "UPDATE" else len(self._words)
+        # A column's name may also be written as a string.
+        return any(
+            fold(token.name or token.text.strip("'")) in keys for token in self._tokens[self._after("SET") : end]
+        )
 
     def _terms(self, at: int) -> Iterator[list[Token]]:
         """Split a condition at its outermost ANDs."""

@@ -51,7 +51,7 @@ class ViewTransaction:
         try:
             # To the end: rows left unread, of a RETURNING, would hold the cursor's statement open.
             self._write(sql, parameters).fetchall()
-        except apsw.Error as error:
+        except Exception as error:
             raise self._explained(sql, parameters, error) from None
         self._recorder.note(access, parameters, before)
 
@@ -61,7 +61,7 @@ class ViewTransaction:
         before = self._recorder.change_count()
         try:
             row = fetch_one(self._connection, sql, parameters)
-        except apsw.Error as error:
+        except Exception as error:
             raise self._explained(sql, parameters, error) from None
         self._recorder.note(access, parameters, before)
         return row
@@ -72,7 +72,7 @@ class ViewTransaction:
         before = self._recorder.change_count()
         try:
             rows = fetch_all(self._connection, sql, parameters)
-        except apsw.Error as error:
+        except Exception as error:
             raise self._explained(sql, parameters, error) from None
         self._recorder.note(access, parameters, before)
         return rows
@@ -97,6 +97,9 @@ class ViewTransaction:
     def _access(self, sql: str, parameters: Parameters) -> Access:
         if not self._confinement.is_active:
             raise DriftlogError("a materializer's tx was used after the materializer returned; use it within only")
+        if self._failure is not None:
+            # SQLite may have ended the transaction by itself: what came now would stay, outside of any.
+            raise self._failure
         access = self._access_by_sql.get(sql)
         if access is None:
             vet_statement(sql)

@@ -65,21 +65,27 @@ def raw_rows(connection: apsw.Connection, sql: str, parameters: Parameters = ())
 def fetch_all(connection: apsw.Connection, sql: str, parameters: Parameters = ()) -> list[Row]:
     """Run a query and give its rows."""
     cursor = connection.execute(sql, parameters)
-    first = cursor.fetchone()
-    if first is None:
-        return []
-    make = row_class(tuple([column[0] for column in cursor.get_description()]))
-    rows = [make(first)]
-    rows += map(make, cursor)
-    return rows
+    try:
+        first = cursor.fetchone()
+        if first is None:
+            return []
+        make = row_class(tuple([column[0] for column in cursor.get_description()]))
+        rows = [make(first)]
+        rows += map(make, cursor)
+        return rows
+    except BaseException:
+        # A row that is no text ends it in the middle, and the error would keep the statement open as long as it lives.
+        cursor.close(force=True)
+        raise
 
 
 def fetch_one(connection: apsw.Connection, sql: str, parameters: Parameters = ()) -> Row | None:
     """Run a query and give its first row, or None. What follows is not computed."""
     cursor = connection.execute(sql, parameters)
-    first = cursor.fetchone()
-    if first is None:
-        return None
-    row = row_class(tuple([column[0] for column in cursor.get_description()]))(first)
-    cursor.close(force=True)
-    return row
+    try:
+        first = cursor.fetchone()
+        if first is None:
+            return None
+        return row_class(tuple([column[0] for column in cursor.get_description()]))(first)
+    finally:
+        cursor.close(force=True)

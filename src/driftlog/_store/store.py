@@ -379,8 +379,6 @@ class Store:
         """Make the view anew from the log, within a transaction, and give the number of events replayed."""
         total = self.log.count_placed()
         progress(0, total)
-        # What the events touched is found out anew with all else.
-        self._fold.tail.forget()
         integrated = self._fold.rebuild(lambda done: progress(done, total))
         assert integrated.applied == total, "the log stood still meanwhile"
         self.verdicts.add(integrated.verdicts)

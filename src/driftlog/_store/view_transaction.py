@@ -1,5 +1,9 @@
 """What a materializer holds: the app's tables, confined to what every device answers alike, and recorded as it is used."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
 import apsw
 
 from driftlog._core.clock import Timestamp
@@ -13,6 +17,8 @@ from driftlog._store.access import Access, RowOf, access_of
 from driftlog._store.recording import Recorder
 from driftlog.errors import DriftlogError, ForbiddenSQL
 
+_Answer = TypeVar("_Answer")
+
 
 class ViewTransaction:
     """What a materializer gets: the app's tables, and the event's place, time and dice. Nothing else.
@@ -22,8 +28,16 @@ class ViewTransaction:
     """
 
     __slots__ = (
-        "_access_by_sql", "_confinement", "_connection", "_entropy", "_failure", "_recorder", "_tables", "_write",
-        "timestamp", "wall_ms",
+        "_access_by_sql",
+        "_confinement",
+        "_connection",
+        "_entropy",
+        "_execute",
+        "_failure",
+        "_recorder",
+        "_tables",
+        "timestamp",
+        "wall_ms",
     )  # fmt: skip
 
     timestamp: Timestamp
@@ -36,7 +50,7 @@ class ViewTransaction:
     ) -> None:
         self._connection = connection
         # One cursor for every write: making another costs as much as a small statement.
-        self._write = connection.cursor().execute
+        self._execute = connection.cursor().execute
         self._confinement = confinement
         self._tables = tables
         self._recorder = recorder
@@ -46,36 +60,29 @@ class ViewTransaction:
 
     def execute(self, sql: str, parameters: Parameters = ()) -> None:
         """Run one INSERT, UPDATE or DELETE."""
-        access = self._access(sql, parameters)
-        before = self._recorder.change_count()
-        try:
-            # To the end: rows left unread, of a RETURNING, would hold the cursor's statement open.
-            self._write(sql, parameters).fetchall()
-        except Exception as error:
-            raise self._explained(sql, parameters, error) from None
-        self._recorder.note(access, parameters, before)
+        self._noted(sql, parameters, self._write)
 
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """Give the first row of a query, or None."""
-        access = self._access(sql, parameters)
-        before = self._recorder.change_count()
-        try:
-            row = fetch_one(self._connection, sql, parameters)
-        except Exception as error:
-            raise self._explained(sql, parameters, error) from None
-        self._recorder.note(access, parameters, before)
-        return row
+        return self._noted(sql, parameters, partial(fetch_one, self._connection))
 
     def query(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Give all rows of a query. Without ORDER BY their order is SQLite's choice; do not let the result hang on it."""
+        return self._noted(sql, parameters, partial(fetch_all, self._connection))
+
+    def _noted(self, sql: str, parameters: Parameters, run: Callable[[str, Parameters], _Answer]) -> _Answer:
         access = self._access(sql, parameters)
         before = self._recorder.change_count()
         try:
-            rows = fetch_all(self._connection, sql, parameters)
-        except Exception as error:
+            answer = run(sql, parameters)
+        except Exception as error:  # noqa: BLE001 - the hook fails in Python, too, and the statement has read all the same
             raise self._explained(sql, parameters, error) from None
         self._recorder.note(access, parameters, before)
-        return rows
+        return answer
+
+    def _write(self, sql: str, parameters: Parameters) -> None:
+        # To the end: rows left unread, of a RETURNING, would hold the cursor's statement open.
+        self._execute(sql, parameters).fetchall()
 
     def random_int(self, low: int, high: int) -> int:
         """Draw an integer from `low` to `high`, both included: the same on every device and at every replay."""

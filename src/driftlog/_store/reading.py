@@ -21,7 +21,12 @@ from driftlog.errors import DriftlogError
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _decode_fields = msgspec.msgpack.Decoder(dict[str, object]).decode
 
-_thread = local()
+
+class _Thread(local):
+    is_upgrading = False
+
+
+_thread = _Thread()
 
 
 def read_event(materializer: Materializer, record: Record, *, is_float_allowed: bool) -> Event:
@@ -45,7 +50,7 @@ def read_event(materializer: Materializer, record: Record, *, is_float_allowed: 
 
 def check_not_upgrading() -> None:
     """Raise if this thread is within an upgrade: what a space holds just now may not take part in what an event means."""
-    if getattr(_thread, "is_upgrading", False):
+    if _thread.is_upgrading:
         raise DriftlogError(
             "an upgrade used the space; make the new fields of the fields it is given and of nothing else"
         )

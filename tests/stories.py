@@ -20,6 +20,7 @@ CREATE TABLE note (id TEXT PRIMARY KEY, total INTEGER) STRICT;
 CREATE TABLE tally (id TEXT PRIMARY KEY, n INTEGER) STRICT;
 CREATE TABLE slot (n INTEGER PRIMARY KEY, v TEXT) STRICT;
 CREATE TABLE main (n INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE raw (id TEXT PRIMARY KEY, b BLOB) STRICT;
 CREATE TRIGGER noted AFTER INSERT ON note BEGIN
   UPDATE note SET total = (SELECT count(*) FROM tally) WHERE id = NEW.id;
 END;
@@ -203,6 +204,18 @@ STORIES = {
         (),
         (Ran("SELECT 1", then="SELECT v FROM slot WHERE n = 99999999999999999999"),),
         put("slot", 1, "a"),
+        Way.CLOSURE,
+    ),
+    "text that could not be read": Story(
+        (Ran("INSERT INTO raw VALUES ('x', x'41')"),),
+        (Ran("SELECT 1", then="SELECT 1, CAST(b AS TEXT) FROM raw WHERE id = 'x'"),),
+        (Ran("UPDATE raw SET b = x'ff' WHERE id = 'x'"), Ran("UPDATE raw SET b = x'42' WHERE id = 'x'")),
+        Way.CLOSURE,
+    ),
+    "text that could not be given back": Story(
+        (Ran("INSERT INTO raw VALUES ('x', x'41')"),),
+        (Ran("UPDATE raw SET id = 'x' WHERE id = 'x' RETURNING CAST(b AS TEXT)"),),
+        (Ran("UPDATE raw SET b = x'ff' WHERE id = 'x'"), Ran("UPDATE raw SET b = x'42' WHERE id = 'x'")),
         Way.CLOSURE,
     ),
 }

@@ -65,19 +65,28 @@ def raw_rows(connection: apsw.Connection, sql: str, parameters: Parameters = ())
 def fetch_all(connection: apsw.Connection, sql: str, parameters: Parameters = ()) -> list[Row]:
     """Run a query and give its rows."""
     cursor = connection.execute(sql, parameters)
-    first = cursor.fetchone()
-    if first is None:
-        return []
-    make = row_class(tuple([column[0] for column in cursor.get_description()]))
-    rows = [make(first)]
-    rows += map(make, cursor)
+    try:
+        first = cursor.fetchone()
+        if first is None:
+            return []
+        make = row_class(tuple([column[0] for column in cursor.get_description()]))
+        rows = [make(first)]
+        rows += map(make, cursor)
+    except BaseException:
+        # A row that Python cannot read leaves the statement running for as long as somebody keeps the error.
+        cursor.close(force=True)
+        raise
     return rows
 
 
 def fetch_one(connection: apsw.Connection, sql: str, parameters: Parameters = ()) -> Row | None:
     """Run a query and give its first row, or None. What follows is not computed."""
     cursor = connection.execute(sql, parameters)
-    first = cursor.fetchone()
+    try:
+        first = cursor.fetchone()
+    except BaseException:
+        cursor.close(force=True)
+        raise
     if first is None:
         return None
     row = row_class(tuple([column[0] for column in cursor.get_description()]))(first)

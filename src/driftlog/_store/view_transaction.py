@@ -22,7 +22,7 @@ class ViewTransaction:
     """
 
     __slots__ = (
-        "_access_by_sql", "_confinement", "_connection", "_entropy", "_failure", "_recorder", "_tables", "_write",
+        "_access_by_sql", "_confinement", "_connection", "_cursor", "_entropy", "_failure", "_recorder", "_tables", "_write",
         "timestamp", "wall_ms",
     )  # fmt: skip
 
@@ -36,7 +36,8 @@ class ViewTransaction:
     ) -> None:
         self._connection = connection
         # One cursor for every write: making another costs as much as a small statement.
-        self._write = connection.cursor().execute
+        self._cursor = connection.cursor()
+        self._write = self._cursor.execute
         self._confinement = confinement
         self._tables = tables
         self._recorder = recorder
@@ -51,7 +52,11 @@ class ViewTransaction:
         try:
             # To the end: rows left unread, of a RETURNING, would hold the cursor's statement open.
             self._write(sql, parameters).fetchall()
-        except apsw.Error as error:
+        except Exception as error:  # noqa: BLE001 - it is raised again
+            # A row that Python cannot read leaves its statement running, and nothing could be rolled back.
+            self._cursor.close(force=True)
+            self._cursor = self._connection.cursor()
+            self._write = self._cursor.execute
             raise self._explained(sql, parameters, error) from None
         self._recorder.note(access, parameters, before)
 
@@ -61,7 +66,7 @@ class ViewTransaction:
         before = self._recorder.change_count()
         try:
             row = fetch_one(self._connection, sql, parameters)
-        except apsw.Error as error:
+        except Exception as error:  # noqa: BLE001 - it is raised again
             raise self._explained(sql, parameters, error) from None
         self._recorder.note(access, parameters, before)
         return row
@@ -72,7 +77,7 @@ class ViewTransaction:
         before = self._recorder.change_count()
         try:
             rows = fetch_all(self._connection, sql, parameters)
-        except apsw.Error as error:
+        except Exception as error:  # noqa: BLE001 - it is raised again
             raise self._explained(sql, parameters, error) from None
         self._recorder.note(access, parameters, before)
         return rows

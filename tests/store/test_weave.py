@@ -2,9 +2,11 @@
 
 from contextlib import suppress
 
+import apsw
 import pytest
 
-from driftlog import Way
+from driftlog import App, Event, ViewTransaction, Way
+from driftlog.errors import DiskFull, EventRejected
 from driftlog.testing import fleet
 from tests.stories import STORIES, Ran, Story, app, put, tell
 from tests.todo_app import Clock
@@ -31,3 +33,30 @@ def test_the_index_forgets_what_a_failed_transaction_did() -> None:
 
         assert (receipt.way, receipt.replayed) == (Way.CLOSURE, 1)
         assert ahead.query("SELECT name FROM room WHERE id = 'r'") == [("late",)]
+
+
+class Guarded(Event):
+    """Runs a statement, and another whatever became of the first."""
+
+    sql: str
+    size: int = 0
+
+
+guarded = App("org.example.guarded", tables="CREATE TABLE t (n INTEGER PRIMARY KEY, v TEXT) STRICT;")
+
+
+@guarded.on(Guarded)
+def run_guarded(tx: ViewTransaction, event: Guarded) -> None:
+    with suppress(Exception):
+        tx.execute(event.sql, ["x" * event.size] if event.size else ())
+    with suppress(Exception):
+        tx.execute("INSERT INTO t VALUES (2, 'after')")
+
+
+def test_a_row_that_cannot_be_read_leaves_nothing_behind() -> None:
+    [space] = fleet(guarded, 1)
+    with space:
+        with pytest.raises(EventRejected, match="not UTF-8"):
+            space.append(Guarded("INSERT INTO t VALUES (1, CAST(x'ff' AS TEXT))"))
+
+        assert space.query("SELECT n FROM t") == []

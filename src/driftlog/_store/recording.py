@@ -55,17 +55,24 @@ class Recorder:
             for table in tables.tables
         }
         self._changes: list[tuple[str, str, Any, Any]] = []
+        self._is_unreadable = False
         self._reads: set[Cell] = set()
 
     def begin(self) -> None:
         """Forget the last event."""
         self._changes.clear()
+        self._is_unreadable = False
         if self._reads:
             self._reads.clear()
 
     def keep_image(self, change: apsw.PreUpdate) -> None:
         """Keep a row as it is before and after a change. The preupdate hook."""
-        self._changes.append((change.table_name, change.op, change.old, change.new))
+        try:
+            self._changes.append((change.table_name, change.op, change.old, change.new))
+        except UnicodeDecodeError:
+            # The row is changed all the same, whether or not the materializer catches this.
+            self._is_unreadable = True
+            raise
 
     def change_count(self) -> int:
         """Say how many changes there have been, to tell `note` later."""
@@ -92,6 +99,8 @@ class Recorder:
 
     def finish(self) -> tuple[bytes | None, bytes | None]:
         """Give the undo data of what was changed, and the touch data of what was touched besides; None for nothing."""
+        if self._is_unreadable:
+            raise Rejection("a row holds text that is not UTF-8")
         images: dict[Image, RowImage] = {}
         writes: set[Cell] = set()
         for name, operation, old, new in self._changes:

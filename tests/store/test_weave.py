@@ -60,3 +60,17 @@ def test_a_row_that_cannot_be_read_leaves_nothing_behind() -> None:
             space.append(Guarded("INSERT INTO t VALUES (1, CAST(x'ff' AS TEXT))"))
 
         assert space.query("SELECT n FROM t") == []
+
+
+def test_a_handler_that_goes_on_after_a_full_disk_writes_nothing() -> None:
+    [space] = fleet(guarded, 1)
+    with space:
+        connection = space._engine._connection
+        pages = connection.pragma("page_count")
+        connection.pragma("max_page_count", pages)
+        with pytest.raises(DiskFull):
+            space.append(Guarded("INSERT INTO t VALUES (1, ?)", 10_000_000))
+        connection.pragma("max_page_count", 1 << 30)
+
+        assert list(space.log()) == []
+        assert space.query("SELECT n FROM t") == []

@@ -102,6 +102,9 @@ class ViewTransaction:
     def _access(self, sql: str, parameters: Parameters) -> Access:
         if not self._confinement.is_active:
             raise DriftlogError("a materializer's tx was used after the materializer returned; use it within only")
+        if self._failure is not None:
+            # SQLite may have ended the transaction by itself: what came now would stay, outside of any.
+            raise self._failure
         access = self._access_by_sql.get(sql)
         if access is None:
             vet_statement(sql)

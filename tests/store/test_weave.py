@@ -1,13 +1,14 @@
 """A late event takes with it exactly what depends on it: one story for each way to depend."""
 
 from contextlib import suppress
+from pathlib import Path
 
 import apsw
 import pytest
 
 from driftlog import App, Event, ViewTransaction, Way
 from driftlog.errors import DiskFull, EventRejected
-from driftlog.testing import fleet
+from driftlog.testing import exchange, fleet
 from tests.stories import STORIES, Ran, Story, app, put, tell
 from tests.todo_app import Clock
 
@@ -74,3 +75,26 @@ def test_a_handler_that_goes_on_after_a_full_disk_writes_nothing() -> None:
 
         assert list(space.log()) == []
         assert space.query("SELECT n FROM t") == []
+
+
+def test_the_index_forgets_a_view_that_was_altered_from_outside(tmp_path: Path) -> None:
+    paths = [tmp_path / "behind", tmp_path / "ahead"]
+    behind, ahead = fleet(app, 2, paths, clocks=[Clock(1_000), Clock(2_000)])
+    with behind, ahead:
+        behind.append(put("room", "r", None))
+        behind.append(put("booking", "b", "r"))
+        exchange(behind, ahead)
+        outsider = apsw.Connection(str(paths[1]))
+        outsider.execute("DELETE FROM booking")
+        outsider.close()
+        ahead.append(Ran("DELETE FROM room WHERE id = 'r'"))
+        behind.append(put("grid", 1, 1, "late"))
+        # The index is warm, and does not know that the room took a booking with it.
+        ahead.receive(behind.envelopes_for(ahead.version_vector()))
+        ahead.rebuild()
+        behind.append(Ran("SELECT 1", then="SELECT 1 FROM booking WHERE id = 'b'"))
+        ahead.receive(behind.envelopes_for(ahead.version_vector()))
+        woven = ahead.digest()
+        ahead.rebuild()
+
+        assert woven == ahead.digest()

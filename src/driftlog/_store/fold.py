@@ -168,6 +168,8 @@ class Fold:
 
     def rebuild(self, progress: Progress | None = None) -> Integrated:
         """Make the view anew from the whole log."""
+        # Where the view was not the fold of the log, its events now touch other cells than before.
+        self.tail.forget()
         self._view.drop()
         self._view.create()
         return self._replay(BEFORE_ALL, [], Way.REBUILT, progress)

@@ -98,3 +98,19 @@ def test_the_index_forgets_a_view_that_was_altered_from_outside(tmp_path: Path) 
         ahead.rebuild()
 
         assert woven == ahead.digest()
+
+
+once = App("org.example.once", tables="CREATE TABLE t (n INTEGER PRIMARY KEY, v TEXT) STRICT;")
+
+
+@once.on(Guarded)
+def run_with_what_is_read_once(tx: ViewTransaction, event: Guarded) -> None:
+    tx.execute(event.sql, (value for value in (event.size, "a")))  # type: ignore[arg-type]
+
+
+def test_parameters_that_can_be_read_only_once_are_refused_every_time() -> None:
+    [space] = fleet(once, 1)
+    with space:
+        for n in (1, 2):
+            with pytest.raises(EventRejected, match="TypeError"):
+                space.append(Guarded("INSERT INTO t VALUES (?, ?)", n))

@@ -1,5 +1,7 @@
 """What a materializer holds: the app's tables, confined to what every device answers alike, and recorded as it is used."""
 
+from collections.abc import Iterator
+
 import apsw
 
 from driftlog._core.clock import Timestamp
@@ -105,6 +107,9 @@ class ViewTransaction:
         if self._failure is not None:
             # SQLite may have ended the transaction by itself: what came now would stay, outside of any.
             raise self._failure
+        if type(parameters) not in (tuple, list, dict) and isinstance(parameters, Iterator):
+            # Asking what a new statement reads would use it up, so the first event to run it would alone go wrong.
+            raise TypeError("parameters can be read only once; give a tuple or a list")
         access = self._access_by_sql.get(sql)
         if access is None:
             vet_statement(sql)

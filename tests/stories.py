@@ -234,6 +234,12 @@ STORIES = {
         (Ran("UPDATE raw SET b = x'ff' WHERE id = 'x'"), Ran("UPDATE raw SET b = x'42' WHERE id = 'x'")),
         Way.CLOSURE,
     ),
+    "text that could not be given back": Story(
+        (Ran("INSERT INTO raw VALUES ('x', x'41')"),),
+        (Ran("UPDATE raw SET id = 'x' WHERE id = 'x' RETURNING CAST(b AS TEXT)"),),
+        (Ran("UPDATE raw SET b = x'ff' WHERE id = 'x'"), Ran("UPDATE raw SET b = x'42' WHERE id = 'x'")),
+        Way.CLOSURE,
+    ),
 }
 
 

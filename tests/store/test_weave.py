@@ -6,7 +6,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from driftlog import App, Event, ViewTransaction, Way
+from driftlog import App, Event, ViewTransaction, Way, reject
 from driftlog.errors import DiskFull, EventRejected
 from driftlog.testing import exchange, fleet
 from tests.stories import STORIES, Ran, Story, app, put, tell
@@ -98,3 +98,40 @@ def test_the_index_forgets_a_view_that_was_altered_from_outside(tmp_path: Path) 
         ahead.rebuild()
 
         assert woven == ahead.digest()
+
+
+once = App("org.example.once", tables="CREATE TABLE t (n INTEGER PRIMARY KEY, v TEXT) STRICT;")
+
+
+@once.on(Guarded)
+def run_with_what_is_read_once(tx: ViewTransaction, event: Guarded) -> None:
+    tx.execute(event.sql, (value for value in (event.size, "a")))  # type: ignore[arg-type]
+
+
+def test_parameters_that_can_be_read_only_once_are_refused_every_time() -> None:
+    [space] = fleet(once, 1)
+    with space:
+        for n in (1, 2):
+            with pytest.raises(EventRejected, match="TypeError"):
+                space.append(Guarded("INSERT INTO t VALUES (?, ?)", n))
+
+
+refusing = App("org.example.refusing", tables="CREATE TABLE t (n INTEGER PRIMARY KEY, v TEXT) STRICT;")
+
+
+@refusing.on(Guarded)
+def refuse_where_anything_is(tx: ViewTransaction, event: Guarded) -> None:
+    if tx.one("SELECT 1 FROM t"):
+        reject("\ud800")
+    tx.execute(event.sql)
+
+
+def test_a_reason_that_has_no_utf8_stops_nobody() -> None:
+    behind, ahead = fleet(refusing, 2, clocks=[Clock(1_000), Clock(2_000)])
+    with behind, ahead:
+        ahead.append(Guarded("INSERT INTO t VALUES (1, 'a')"))
+        behind.append(Guarded("INSERT INTO t VALUES (2, 'a')"))
+
+        ahead.receive(behind.envelopes_for(ahead.version_vector()))
+
+        assert [entry.reason for entry in ahead.log()] == [None, "\\ud800"]

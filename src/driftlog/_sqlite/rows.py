@@ -72,11 +72,11 @@ def fetch_all(connection: apsw.Connection, sql: str, parameters: Parameters = ()
         make = row_class(tuple([column[0] for column in cursor.get_description()]))
         rows = [make(first)]
         rows += map(make, cursor)
-        return rows
     except BaseException:
         # A row that is no text ends it in the middle, and the error would keep the statement open as long as it lives.
         cursor.close(force=True)
         raise
+    return rows
 
 
 def fetch_one(connection: apsw.Connection, sql: str, parameters: Parameters = ()) -> Row | None:

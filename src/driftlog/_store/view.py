@@ -233,4 +233,6 @@ def _rejection(materializer: Materializer, event: Event, error: Exception, touch
             # The text of other errors may hold addresses or a library's wording, which differ between devices.
             reason = f"{materializer.name} raised {type(error).__name__}"
             _log.warning("%s raised on %s", materializer.name, event.event_name, exc_info=error)
-    return Rejection(reason[:REASON_CHARS_MAX], event.event_name, touch)
+    # A lone surrogate has no UTF-8, so it could not be written down.
+    reason = reason[:REASON_CHARS_MAX].encode(errors="backslashreplace").decode()
+    return Rejection(reason, event.event_name, touch)

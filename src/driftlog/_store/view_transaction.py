@@ -1,6 +1,6 @@
 """What a materializer holds: the app's tables, confined to what every device answers alike, and recorded as it is used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeVar
 
@@ -31,8 +31,8 @@ class ViewTransaction:
         "_access_by_sql",
         "_confinement",
         "_connection",
+        "_cursor",
         "_entropy",
-        "_execute",
         "_failure",
         "_recorder",
         "_tables",
@@ -50,7 +50,7 @@ class ViewTransaction:
     ) -> None:
         self._connection = connection
         # One cursor for every write: making another costs as much as a small statement.
-        self._execute = connection.cursor().execute
+        self._cursor = connection.cursor()
         self._confinement = confinement
         self._tables = tables
         self._recorder = recorder
@@ -81,8 +81,14 @@ class ViewTransaction:
         return answer
 
     def _write(self, sql: str, parameters: Parameters) -> None:
-        # To the end: rows left unread, of a RETURNING, would hold the cursor's statement open.
-        self._execute(sql, parameters).fetchall()
+        try:
+            # To the end: rows left unread, of a RETURNING, would hold the cursor's statement open.
+            self._cursor.execute(sql, parameters).fetchall()
+        except BaseException:
+            # So would a row that Python cannot read.
+            self._cursor.close(force=True)
+            self._cursor = self._connection.cursor()
+            raise
 
     def random_int(self, low: int, high: int) -> int:
         """Draw an integer from `low` to `high`, both included: the same on every device and at every replay."""
@@ -107,6 +113,9 @@ class ViewTransaction:
         if self._failure is not None:
             # SQLite may have ended the transaction by itself: what came now would stay, outside of any.
             raise self._failure
+        if type(parameters) not in (tuple, list, dict) and isinstance(parameters, Iterator):
+            # Asking what a new statement reads would use it up, so the first event to run it would alone go wrong.
+            raise TypeError("parameters can be read only once; give a tuple or a list")
         access = self._access_by_sql.get(sql)
         if access is None:
             vet_statement(sql)

@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 
 from bench import sample
-from driftlog._sqlite.connection import AUTOCHECKPOINT_PAGES, CACHE_KIB, Durability
+from driftlog._sqlite.connection import AUTOCHECKPOINT_BYTES, CACHE_KIB, PAGE_BYTES, Durability
 
 
 class Floor:
@@ -19,7 +19,7 @@ class Floor:
         pragma = self._connection.pragma
         pragma("journal_mode", "wal")
         pragma("synchronous", "full" if durability == "full" else "normal")
-        pragma("wal_autocheckpoint", AUTOCHECKPOINT_PAGES)
+        pragma("wal_autocheckpoint", AUTOCHECKPOINT_BYTES // PAGE_BYTES)
         pragma("temp_store", "memory")
         pragma("cache_size", -CACHE_KIB)
         self._connection.execute(f"{sample.TABLE}, WITHOUT ROWID")

@@ -15,8 +15,10 @@ from driftlog.errors import Busy, Closed, Corrupt, DiskFull, DriftlogError, NotA
 Durability = Literal["full", "relaxed"]
 
 CACHE_KIB: Final = 64 * 1024
-AUTOCHECKPOINT_PAGES: Final = 10_000
-"""40 MB of WAL between checkpoints: rarer ones cost less, larger ones make opening after a crash slower."""
+AUTOCHECKPOINT_BYTES: Final = 40 << 20
+"""Of WAL between checkpoints: rarer ones cost less, larger ones make opening after a crash slower."""
+PAGE_BYTES: Final = 4096
+"""SQLite's usual size of a page."""
 BUSY_TIMEOUT_MS: Final = 10_000
 """Another process writes for milliseconds at a time; one that holds the lock for ten seconds is stuck, and is named."""
 STATEMENTS_CACHED: Final = 512
@@ -49,11 +51,13 @@ def connect(
     *,
     durability: Durability = "full",
     is_read_only: bool = False,
+    page_bytes: int = PAGE_BYTES,
     identify: Callable[[apsw.Connection], None] = _nothing,
 ) -> apsw.Connection:
     """Open a connection with Driftlog's settings. `:memory:` is allowed; a file that cannot be written is opened so.
 
-    `full` syncs the WAL at every commit; `relaxed` at checkpoints only, and may lose a suffix in a power cut. `identify`
+    `full` syncs the WAL at every commit; `relaxed` at checkpoints only, and may lose a suffix in a power cut. `page_bytes`
+    is for a file that is new. `identify`
     may refuse the file by raising: it is asked before anything is set, because making a stranger's file a WAL database
     would change it.
     """
@@ -61,14 +65,14 @@ def connect(
     connection = _open(str(path), flags)
     try:
         identify(connection)
-        _configure(connection, durability, is_read_only=is_read_only)
+        _configure(connection, durability, page_bytes, is_read_only=is_read_only)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _configure(connection: apsw.Connection, durability: Durability, *, is_read_only: bool) -> None:
+def _configure(connection: apsw.Connection, durability: Durability, page_bytes: int, *, is_read_only: bool) -> None:
     # Savepoints would otherwise spill their undo pages to a file in /tmp: 30 µs an event instead of 2.
     connection.pragma("temp_store", "memory")
     connection.pragma("cache_size", -CACHE_KIB)
@@ -81,9 +85,11 @@ def _configure(connection: apsw.Connection, durability: Durability, *, is_read_o
     # every value, in case the value says that the index may be used: 30 to 50 µs each time.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     if not is_read_only and not connection.readonly("main"):
+        # Of a file that has pages already, this changes nothing.
+        connection.pragma("page_size", page_bytes)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full" if durability == "full" else "normal")
-        connection.pragma("wal_autocheckpoint", AUTOCHECKPOINT_PAGES)
+        connection.pragma("wal_autocheckpoint", AUTOCHECKPOINT_BYTES // page_bytes)
 
 
 def _open(path: str, flags: int) -> apsw.Connection:

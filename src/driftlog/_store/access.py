@@ -77,6 +77,8 @@ class Access:
     if_failed: tuple[Cell, ...]
     """What it may have depended on when a constraint stopped it; empty if that is `row` alone."""
     is_write: bool
+    gives_rows: bool
+    """Whether it may give rows, of a query or a RETURNING."""
     numbers_rows: Cell | None
     """The table whose rows SQLite would number, going by the greatest, unless `row` names the key."""
 
@@ -145,7 +147,7 @@ class _Reader:
         row = self._row_of(self._after("FROM")) if is_one else None
         if row is None:
             return self._whole(is_write=False)
-        return Access((), row, (), is_write=False, numbers_rows=None)
+        return Access((), row, (), is_write=False, gives_rows=True, numbers_rows=None)
 
     def _change(self) -> Access:
         words = self._words
@@ -155,7 +157,14 @@ class _Reader:
         if row is None or table is None or self._fires_triggers(table):
             return self._whole(is_write=True)
         is_simple = table.constraints.is_plain and not self._sets_key(table)
-        return Access((), row, () if is_simple else self._related(table), is_write=True, numbers_rows=None)
+        return Access(
+            (),
+            row,
+            () if is_simple else self._related(table),
+            is_write=True,
+            gives_rows=self._gives_rows(),
+            numbers_rows=None,
+        )
 
     def _insert(self) -> Access:
         words = self._words
@@ -179,8 +188,12 @@ class _Reader:
             row,
             () if is_simple else self._related(table),
             is_write=True,
+            gives_rows=self._gives_rows(),
             numbers_rows=whole if table.is_rowid else None,
         )
+
+    def _gives_rows(self) -> bool:
+        return "RETURNING" in self._words
 
     # --- whole tables ------------------------------------------------------------------------------------------------
 
@@ -192,7 +205,7 @@ class _Reader:
             is_firing = any(map(self._fires_triggers, named)) or bool(self._seen & self._tables.triggered)
             related = set().union(*map(self._related, named))
             seen = tuple((table.index,) for table in self._tables.tables if is_firing or (table.index,) in related)
-        return Access(seen, None, seen, is_write=is_write, numbers_rows=None)
+        return Access(seen, None, seen, is_write=is_write, gives_rows=True, numbers_rows=None)
 
     def _all_seen(self) -> tuple[tuple[int], ...]:
         return tuple((self._by_name[name].index,) for name in sorted(self._seen) if name in self._by_name)

@@ -60,7 +60,20 @@ class ViewTransaction:
 
     def execute(self, sql: str, parameters: Parameters = ()) -> None:
         """Run one INSERT, UPDATE or DELETE."""
-        self._noted(sql, parameters, self._write)
+        # `_noted` in long hand: nearly every event runs one statement, and this is it.
+        access = self._access(sql, parameters)
+        before = self._recorder.change_count()
+        try:
+            self._cursor.execute(sql, parameters)
+            if access.gives_rows:
+                # To the end: rows left unread would hold the cursor's statement open.
+                self._cursor.fetchall()
+        except Exception as error:  # noqa: BLE001 - the hook fails in Python, too, and the statement has read all the same
+            # So would a row that Python cannot read.
+            self._cursor.close(force=True)
+            self._cursor = self._connection.cursor()
+            raise self._explained(sql, parameters, error) from None
+        self._recorder.note(access, parameters, before)
 
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """Give the first row of a query, or None."""
@@ -79,16 +92,6 @@ class ViewTransaction:
             raise self._explained(sql, parameters, error) from None
         self._recorder.note(access, parameters, before)
         return answer
-
-    def _write(self, sql: str, parameters: Parameters) -> None:
-        try:
-            # To the end: rows left unread, of a RETURNING, would hold the cursor's statement open.
-            self._cursor.execute(sql, parameters).fetchall()
-        except BaseException:
-            # So would a row that Python cannot read.
-            self._cursor.close(force=True)
-            self._cursor = self._connection.cursor()
-            raise
 
     def random_int(self, low: int, high: int) -> int:
         """Draw an integer from `low` to `high`, both included: the same on every device and at every replay."""

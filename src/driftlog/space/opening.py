@@ -64,7 +64,12 @@ def join_space(
 def _connected(path: str | Path, durability: Durability) -> Iterator[apsw.Connection]:
     """Connect, and let go of the file again if what follows fails."""
     with storage_errors(str(path)):
-        connection = connect(path, durability=durability, identify=lambda opened: schema.identify(opened, path))
+        connection = connect(
+            path,
+            durability=durability,
+            page_bytes=schema.PAGE_BYTES,
+            identify=lambda opened: schema.identify(opened, path),
+        )
         try:
             yield connection
         except BaseException:

@@ -112,6 +112,7 @@ class Store:
         """Commit, unless the machine has failed meanwhile. `transaction` calls it."""
         self.check_sound()
         self._control("COMMIT")
+        self._data_version = self.connection.data_version()
         self._fold.commit()
         self.verdicts.commit()
 
@@ -122,6 +123,7 @@ class Store:
         self.verdicts.roll_back()
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
+            self._data_version = self.connection.data_version()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -172,8 +174,8 @@ class Store:
             connection.pragma("synchronous", before)
 
     def _refresh(self, *, may_fold: bool) -> None:
-        # The pragma, not apsw's data_version(): only it looks at the file, where another process may have written.
-        version = self._control("PRAGMA data_version").get
+        # SQLite counts its own commits and, as a transaction begins, that there were others; only then is the answer true.
+        version = self.connection.data_version()
         if version != self._data_version:
             self._fold.forget()
         if version != self._data_version or self._is_stale:

@@ -108,8 +108,11 @@ class Engine:
         if not prepared:
             return ()
         self.check_writable()
-        with storage_errors(self.path):
+        try:
             timestamps = self._appender.append(prepared)
+        except apsw.Error:
+            with storage_errors(self.path):
+                raise
         self.changed.tell()
         # Held events whose time has come take their place with whatever is appended.
         self.telling.deliver()

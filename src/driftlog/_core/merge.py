@@ -71,7 +71,8 @@ def undone_one_by_one_max(later: int) -> int:
 
 REWIND_COST: Final = 1
 REPLAY_COST: Final = 6
-"""What it costs to undo an event, and to replay one, in proportion (measured: 1.6 µs and 10 µs)."""
+"""What it costs to undo an event, and to replay one: 3.4 µs and 11 µs for one of one row. The proportion here is nearly
+twice that, so that a rebuild, which empties every table first, is chosen only where it is clearly cheaper."""
 
 
 def is_rebuild_cheaper(before: int, later: int) -> bool:

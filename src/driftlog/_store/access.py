@@ -1,9 +1,9 @@
 """What a statement may read, found out once for each text: one row by its key, or whole tables.
 
 A statement counts as looking at one row only if its own grammar proves it: one table, no subquery, and a WHERE whose
-outermost ANDs give every column of the primary key a parameter or a literal of the column's type. SQLite's query plan must
-say the same. Everything else counts as reading all of each table it names. What a statement writes is not told here: the
-preupdate hook sees the rows themselves.
+outermost ANDs give every column of the primary key, or of a UNIQUE constraint, a parameter or a literal of the column's
+type. SQLite's query plan must say the same. Everything else counts as reading all of each table it names. What a statement
+writes is not told here: the preupdate hook sees the rows themselves.
 """
 
 from collections.abc import Iterator, Sequence

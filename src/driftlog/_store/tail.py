@@ -1,7 +1,7 @@
 """The touch index of the log's end: built when a first late event asks for it, kept up to date, and forgotten in doubt.
 
 It is memory about what is in the file. Whatever undoes a transaction, or comes from another process, makes it doubtful; then
-it is forgotten, and built anew from the log, at some 2 µs an event, when it is next asked for.
+it is forgotten, and built anew from the log, at 5 to 8 µs an event, when it is next asked for.
 """
 
 from collections.abc import Iterable

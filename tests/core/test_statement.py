@@ -1,5 +1,7 @@
 """What a statement about a view is made of, which events are neutral, and what stands for the events of a view."""
 
+from hashlib import blake2b
+
 import msgspec
 import pytest
 
@@ -75,6 +77,17 @@ def test_events_have_one_digest_in_whatever_order_they_are_named() -> None:
 
     assert digest_of_events(reversed(heads), reversed(held)) == known
     assert digest_of_events([*heads, heads[0]], held) == known
+
+
+def test_the_digest_of_events_is_what_the_format_says() -> None:
+    heads = [head(B, 2, b"2"), head(A, 1, b"1")]
+    held = [Timestamp(Hlc(9), A, EventHash(b"h" * 32)), Timestamp(Hlc(8), B, EventHash(b"h" * 32))]
+    vector = b"\x01\x02" + A + b"\x01" + b"1" * 32 + B + b"\x02" + b"2" * 32
+    places = (8).to_bytes(8, "big") + B + b"h" * 32 + (9).to_bytes(8, "big") + A + b"h" * 32
+
+    expected = blake2b(b"\x01" + vector + places, digest_size=32, person=b"driftlog events").digest()
+
+    assert digest_of_events(heads, held) == expected
 
 
 def test_other_heads_and_other_held_events_have_another_digest() -> None:

@@ -12,7 +12,8 @@ from driftlog._core.envelope import Envelope
 from driftlog._core.limits import HOLD_MS
 from driftlog._core.statement import Statement, encode_statement
 from driftlog._store import stated
-from driftlog.space.comparing import REBUILD_EVERY_MS
+from driftlog.space.comparing import QUIET_MS, REBUILD_EVERY_MS
+from driftlog.space.replica import SpaceReplica
 from driftlog.testing import exchange, fleet
 from tests.space.stating import APP, Fleet, compared, count_rebuilds, found, opened, statements
 from tests.space.test_forks import copy_device
@@ -102,7 +103,7 @@ def test_who_stated_what_was_wrong_is_named_until_it_states_the_truth(two: Fleet
     two.share()
 
     assert found(ann.compare_digests()) == [(bob.device, "different")]
-    assert [one.device for one in ann.status().differing] == [bob.device]
+    assert [(one.device, one.equal_ms) for one in ann.status().differing] == [(bob.device, None)]
     assert rebuilds == [ann.device]
 
     ann.state_digest()
@@ -113,6 +114,20 @@ def test_who_stated_what_was_wrong_is_named_until_it_states_the_truth(two: Fleet
     assert found(ann.compare_digests()) == [(bob.device, "equal")]
     assert ann.status().differing == ()
     assert rebuilds == [ann.device, bob.device]
+
+
+def test_when_two_were_last_equal_is_still_said_when_they_differ(two: Fleet) -> None:
+    ann, bob = two
+    bob.state_digest()
+    two.share()
+    equal_ms = two.clock.now_ms
+    ann.compare_digests()
+    two.clock.now_ms += 10
+    two.lie(1)
+    ann.compare_digests()
+
+    [one] = ann.status().differing
+    assert (one.equal_ms, one.found_ms) == (equal_ms, equal_ms + 10)
 
 
 def test_a_materializer_that_is_not_deterministic_differs_still_after_the_rebuild(
@@ -176,6 +191,39 @@ def test_a_statement_is_an_answer(two: Fleet) -> None:
     before = ann.settled
     two.share()
     assert ann.settled > before
+
+
+def test_what_is_pending_is_sealed_and_stated(two: Fleet) -> None:
+    ann, bob = two
+    ann.append(TodoAdded("1", "milk"))
+    assert ann.state_digest() is not None
+    two.share()
+    assert found(bob.compare_digests()) == [(ann.device, "equal")]
+
+
+def test_what_is_pending_is_seen_behind_any_number_of_neutral_events(
+    two: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = two[0]
+    monkeypatch.setattr(stated, "ENVELOPE_EVENTS_MAX", 1)
+    two.says(1, "1")
+    ann.acknowledge()
+    ann.append(TodoAdded("2", "milk"))
+    with ann._engine.reading() as store:
+        assert ann._engine.comparing._source.digest(store.connection) is None
+
+
+def test_tables_that_cannot_be_read_are_not_stated(two: Fleet) -> None:
+    two.corrupt(1, "DROP TABLE todo")
+
+    assert two[1].state_digest() is None
+    assert statements(two[1]) == []
+
+
+def test_statements_are_not_read_to_know_what_is_undone(two: Fleet) -> None:
+    two[0].state_digest()
+    with two[0]._engine.reading() as store:
+        assert store.log.controls() == []
 
 
 def test_the_same_is_not_stated_twice_and_something_else_is(two: Fleet) -> None:
@@ -243,6 +291,8 @@ def test_a_statement_about_less_than_the_last_word_is_passed_over(two: Fleet, re
     two.share()
     two.says(0, "1")
 
+    with bob._engine.reader.connection() as connection:
+        assert stated.statements_at_end(connection) == {}, "it is not even looked at"
     assert bob.compare_digests() == ()
     assert rebuilds == []
 
@@ -273,6 +323,37 @@ def test_events_that_are_held_here_and_not_there_are_other_events(two: Fleet) ->
     assert found(bob.compare_digests()) == [(ann.device, "equal")]
 
 
+def test_what_is_held_by_both_keeps_nobody_from_comparing(two: Fleet) -> None:
+    ann, bob = two
+    with APP.join(":memory:", ann.invite(), clock=Clock(two.clock.now_ms + HOLD_MS * 2)) as ahead:
+        ahead.append(TodoAdded("future", "milk"))
+        exchange(ahead, ann)
+    two.share()
+    ann.state_digest()
+    two.share()
+    assert bob.status().held == 1
+
+    assert found(bob.compare_digests()) == [(ann.device, "equal")]
+
+
+def test_neutral_events_that_are_held_here_and_not_there_make_no_difference(two: Fleet) -> None:
+    ann, bob = two
+    with APP.join(":memory:", ann.invite(), clock=Clock(two.clock.now_ms + HOLD_MS * 2)) as ahead:
+        exchange(ahead, ann)
+        ahead.acknowledge()
+        exchange(ahead, ann)
+    two.share()
+    now = two.clock.now_ms
+    two.clock.now_ms += HOLD_MS * 2
+    ann.state_digest()
+    assert ann.status().held == 0
+    two.clock.now_ms = now
+    two.share()
+    assert bob.status().held > 0
+
+    assert found(bob.compare_digests()) == [(ann.device, "equal")]
+
+
 def test_devices_of_different_versions_of_the_app_never_report(tmp_path: Path, rebuilds: list[bytes]) -> None:
     newer = App(APP.name, tables=TABLES)
     newer.on(TodoAdded)(lambda tx, event: tx.execute("INSERT INTO todo (id, text) VALUES (?, 'x')", (event.id,)))
@@ -294,11 +375,15 @@ def test_what_another_version_of_the_app_has_made_of_the_file_is_neither_stated_
     two.share()
     connection = apsw.Connection(str(two.paths[1]))
     connection.execute("UPDATE driftlog_meta SET value = x'00' WHERE key = 'view'")
-    connection.execute("DROP TABLE todo")
     connection.close()
 
     assert bob.compare_digests() == ()
     assert bob.state_digest() is None
+    looking = SpaceReplica(bob._engine, lambda _, __: None)
+    looking._acknowledger.look = lambda: None  # type: ignore[method-assign]
+    for _ in range(3):
+        looking.look_around()
+        two.clock.now_ms += QUIET_MS
     assert statements(ann) == [ann.device]
 
 

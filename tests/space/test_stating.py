@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from threading import Thread
 
 import apsw
 import pytest
@@ -177,17 +179,111 @@ def test_a_suspicion_is_looked_into_when_its_day_is_over_and_read_nothing_meanwh
     two.clock.now_ms += COMPARE_EVERY_MS
     replica.look_around()
     assert compared(ann) == {bob.device: "suspected"}
-    digest = view.view_digest
-    monkeypatch.setattr(comparing, "view_digest", lambda *_: pytest.fail("read"))
-    replica._engine.comparing._is_at_rest = True
-    two.clock.now_ms += REBUILD_EVERY_MS // 2
-    replica.look_around()
-    monkeypatch.setattr(comparing, "view_digest", digest)
+    for _ in range(3):
+        two.clock.now_ms += QUIET_MS
+        replica.look_around()
+    assert statements(ann).count(ann.device) == 1, "what it is accused of being wrong about"
+    with monkeypatch.context() as patch:
+        patch.setattr(comparing, "view_digest", lambda *_: pytest.fail("read"))
+        two.clock.now_ms += REBUILD_EVERY_MS // 2
+        replica.look_around()
     two.clock.now_ms += REBUILD_EVERY_MS // 2
 
     replica.look_around()
 
     assert compared(ann) == {bob.device: "mended"}
+    two.clock.now_ms += QUIET_MS
+    replica.look_around()
+    assert statements(ann).count(ann.device) == 2, "and what it says of it now"
+    two.share()
+    assert found(bob.compare_digests()) == [(ann.device, "equal")]
+
+
+def test_a_suspicion_is_looked_into_though_nothing_else_happens(two: Fleet) -> None:
+    ann, bob = two
+    replica = SpaceReplica(ann._engine, lambda _, __: None)
+    replica._acknowledger.look = lambda: None  # type: ignore[method-assign]
+    two.lie(1)
+    replica.look_around()
+    two.says(1, "1")
+    two.corrupt(0)
+    bob.state_digest()
+    two.share()
+    ann._engine.comparing._is_at_rest = True
+    two.clock.now_ms += COMPARE_EVERY_MS
+    replica.look_around()
+    two.clock.now_ms += COMPARE_EVERY_MS
+    ann._engine.comparing._is_at_rest = True
+    replica.look_around()
+    assert compared(ann) == {bob.device: "suspected"}
+    two.clock.now_ms += REBUILD_EVERY_MS
+
+    replica.look_around()
+
+    assert compared(ann) == {bob.device: "mended"}
+
+
+def test_a_device_at_rest_reads_nothing(two: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = Looking(two)
+    looking.for_a_while(COMPARE_EVERY_MS * 2)
+    with monkeypatch.context() as patch:
+        for space in two:
+            patch.setattr(space._engine.reader, "apart", lambda: pytest.fail("read"))
+        looking.for_a_while(STATE_EVERY_MS * 2)
+
+
+def test_what_has_been_compared_costs_nothing_when_something_neutral_is_said(
+    two: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = two
+    bob.state_digest()
+    two.share()
+    replica = SpaceReplica(ann._engine, lambda _, __: None)
+    replica.look_around()
+    assert compared(ann) == {bob.device: "equal"}
+    two.clock.now_ms += COMPARE_EVERY_MS
+    ann.acknowledge()
+    monkeypatch.setattr(ann._engine.comparing._source, "digest", lambda _: pytest.fail("read"))
+
+    replica.look_around()
+
+
+def test_a_device_that_waits_for_its_hour_looks_once_a_minute(two: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = two[0]
+    looking = Looking(two)
+    ann.state_digest()
+    two.says(1, "1")
+    looking.for_a_while(QUIET_MS * 3)
+    reads: list[None] = []
+    apart = ann._engine.reader.apart
+
+    def counted() -> AbstractContextManager[apsw.Connection]:
+        reads.append(None)
+        return apart()
+
+    monkeypatch.setattr(ann._engine.reader, "apart", counted)
+    looking.for_a_while(QUIET_MS * 10, 10_000)
+
+    assert 5 <= len(reads) <= 12
+
+
+def test_stating_wakes_what_sends_it_and_a_second_thread_does_not_wait_for_the_first(two: Fleet) -> None:
+    ann = two[0]
+    told: list[None] = []
+    ann._engine.changed.add(lambda: told.append(None))
+    replica = SpaceReplica(ann._engine, lambda _, __: None)
+    replica.look_around()
+    two.clock.now_ms += QUIET_MS
+    with ann._engine.comparing._lock:
+        other = Thread(target=replica._engine.comparing.look)
+        other.start()
+        other.join(10)
+        assert not other.is_alive()
+    assert told == []
+
+    replica.look_around()
+
+    assert told == [None]
 
 
 def test_a_clock_that_is_set_back_keeps_nobody_from_stating(two: Fleet) -> None:
@@ -281,6 +377,27 @@ def test_what_was_written_since_the_comparison_does_not_make_right_tables_wrong(
     assert compared(ann) == {}
 
 
+def test_tables_that_were_wrong_are_said_to_be_mended_whatever_was_written_since(two: Fleet) -> None:
+    ann, bob = two
+    two.corrupt(0)
+    bob.state_digest()
+    two.share()
+    engine = ann._engine
+    view = engine.comparing._view
+
+    def then_append(connection: apsw.Connection) -> bytes:
+        engine.comparing._view = view  # type: ignore[method-assign]
+        before = view(connection)
+        ann.append(TodoAdded("meanwhile", "milk"))
+        return before
+
+    engine.comparing._view = then_append  # type: ignore[method-assign]
+
+    assert found(ann.compare_digests()) == [(bob.device, "mended")]
+    two.share()
+    assert ann.digest() == bob.digest()
+
+
 def test_what_is_written_while_the_view_is_read_is_not_what_is_stated(two: Fleet) -> None:
     engine = two[0]._engine
     view = engine.comparing._view
@@ -328,6 +445,22 @@ def test_a_callback_may_use_the_space_and_what_it_raises_is_logged(
 
     assert told == [ann.device]
     assert [record.levelno for record in caplog.records].count(logging.ERROR) == 1
+
+
+def test_who_is_told_of_a_verdict_by_the_rebuild_may_compare(two: Fleet) -> None:
+    ann, bob = two
+    two.corrupt(1, "UPDATE driftlog_log SET state = 1, reason = 'x' WHERE state = 0")
+    two.corrupt(1, "DELETE FROM todo")
+    ann.state_digest()
+    two.share()
+    told: list[int] = []
+    bob.on_verdict(lambda _: told.append(len(bob.compare_digests())))
+    worker = Thread(target=bob.compare_digests, daemon=True)
+    worker.start()
+    worker.join(20)
+
+    assert not worker.is_alive()
+    assert set(told) == {0}
 
 
 def test_a_space_that_is_read_only_compares_nothing_and_says_what_it_has_found(

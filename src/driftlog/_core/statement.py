@@ -82,5 +82,5 @@ def digest_of_events(heads: Iterable[tuple[DeviceKey, Head]], held: Iterable[Tim
     `heads` are the last envelopes of all branches that hold anything but neutral events: what follows them changes nothing.
     `held` are the events that have not taken their place yet, which depends on the device's clock.
     """
-    vector = VersionVector.of(sorted(set(heads)))
+    vector = VersionVector.of(list(set(heads)))
     return digest(b"driftlog events", bytes([FOLD]), vector.encode(), *map(encode_place, sorted(held)))

@@ -28,7 +28,7 @@ behind the last word is somebody's noise."""
 _TABLES: Final = ("driftlog_log", "driftlog_tie")
 _NEUTRAL: Final = ", ".join(f"'{name}'" for name in NEUTRAL_NAMES)
 _RAW = "SELECT raw FROM driftlog_envelope WHERE device = ? AND batch_seq = ? AND hash = ?"
-# Passes over the neutral events at the order's end, which are few.
+# Passes over the neutral events at the order's end, which are few, and over what is held, which may be of any year.
 _LAST_TELLING = f"""
 {" UNION ALL ".join(f"SELECT hlc FROM {table} WHERE state <> 2 AND name NOT IN ({_NEUTRAL})" for table in _TABLES)}
 ORDER BY hlc DESC LIMIT 1
@@ -40,7 +40,7 @@ _COLUMNS: Final = "hlc, device, hash, wall_ms, name, version, payload"
 
 def _latest_first(condition: str) -> str:
     both = " UNION ALL ".join(
-        f"SELECT {_COLUMNS} FROM {table} WHERE {_IS_STATEMENT} AND state <> 2 AND {condition}" for table in _TABLES
+        f"SELECT {_COLUMNS} FROM {table} WHERE {_IS_STATEMENT} AND {condition}" for table in _TABLES
     )
     return f"{both} ORDER BY hlc DESC, device DESC, hash DESC LIMIT ?2"
 

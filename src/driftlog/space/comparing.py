@@ -180,7 +180,8 @@ class Comparing:
             if not due:
                 return due is None
             view = self._view(connection)
-        return self._append(events, view) is not None
+        self._append(events, view)
+        return True
 
     # --- stating -------------------------------------------------------------------------------------------------------
 
@@ -205,33 +206,33 @@ class Comparing:
             stated = self._comparable(connection, findings)
             # What is suspected is looked at again only when the view may be rebuilt again, or somebody may have done so.
             is_second_look = is_asked or may_rebuild(findings.rebuilt, now_ms)
-            suspected = [one for one in stated.values() if _is_suspected(findings, one)]
-            due = [one for one in stated.values() if _is_new(findings, one)] + (suspected if is_second_look else [])
+            suspected = [one for one in stated if _agreement(findings, one) is Agreement.SUSPECTED]
+            due = [one for one in stated if _agreement(findings, one) is None] + (suspected if is_second_look else [])
             self._is_compared = is_second_look or not suspected
-            if stated:
+            if due or suspected:
                 self._compared_ms = now_ms
             if not due:
                 return ()
             events, view = due[0].statement.events, self._view(connection)
         agreements = {one: judge(one.statement.view, view, events, findings.rebuilt, now_ms) for one in due}
         if None in agreements.values():
-            return self._rebuild(list(stated.values()), events, now_ms)
+            return self._rebuild(stated, events, now_ms)
         with self._engine.writing() as store:
             return self._note(Meta(store.connection), agreements, now_ms)
 
-    def _comparable(self, connection: apsw.Connection, findings: Findings) -> dict[DeviceKey, Stated]:
+    def _comparable(self, connection: apsw.Connection, findings: Findings) -> list[Stated]:
         """Give the others' last statements about just what this device holds; none if nothing is left to be said of them."""
         if not self._is_view_current(connection):
-            return {}
-        stated = {
-            device: one
+            return []
+        stated = [
+            one
             for device, one in statements_at_end(connection).items()
             if device != self._own and one.statement.program == self._program
-        }
-        if not any(_is_new(findings, one) or _is_suspected(findings, one) for one in stated.values()):
-            return {}
+        ]
+        if all(_agreement(findings, one) not in (None, Agreement.SUSPECTED) for one in stated):
+            return []
         events = self._source.digest(connection)
-        return {device: one for device, one in stated.items() if one.statement.events == events}
+        return [one for one in stated if one.statement.events == events]
 
     def _rebuild(self, stated: list[Stated], events: bytes, now_ms: int) -> tuple[Comparison, ...]:
         """Make the view anew, and say what is to be said of all that was stated about it, in one transaction."""
@@ -240,8 +241,7 @@ class Comparing:
             connection, meta = store.connection, Meta(store.connection)
             findings = read_findings(meta)
             if not may_rebuild(findings.rebuilt, now_ms):
-                # Another process was faster. What it found is looked at next time.
-                self._is_compared = False
+                # Another process was faster, and has found what this one would.
                 return ()
             _log.warning(
                 "the tables of %s may be wrong: they are compared with %s and rebuilt", self._engine.path, names
@@ -269,7 +269,8 @@ class Comparing:
         findings = read_findings(meta)
         by_device = dict(findings.by_device)
         found: list[DeviceKey] = []
-        for (at, _, _), agreement in agreements.items():
+        for one, agreement in agreements.items():
+            at = one.timestamp
             before = findings.of(at.device)
             assert agreement is not None, "what a rebuild must tell, it has told"
             is_equal = agreement in (Agreement.EQUAL, Agreement.MENDED)
@@ -277,11 +278,11 @@ class Comparing:
             by_device[at.device] = Finding(at.hlc, at.event_hash, agreement, now_ms, equal_ms)
             if agreement is Agreement.SUSPECTED:
                 self._is_compared = False
-            if before is None or not before.is_of(at) or before.agreement is not agreement:
+            if _agreement(findings, one) is not agreement:
                 found.append(at.device)
         after = Findings(by_device, findings.rebuilt)
         write_findings(meta, after)
-        return tuple(one for device in found if (one := comparison(after, device)) is not None)
+        return tuple(told for device in found if (told := comparison(after, device)) is not None)
 
     def _tell(self, found: tuple[Comparison, ...]) -> None:
         """Report differences, without any lock."""
@@ -310,14 +311,10 @@ class Comparing:
             return NO_VIEW
 
 
-def _is_new(findings: Findings, one: Stated) -> bool:
+def _agreement(findings: Findings, one: Stated) -> Agreement | None:
+    """Give what came of just this statement; None if it is new."""
     found = findings.of(one.timestamp.device)
-    return found is None or not found.is_of(one.timestamp)
-
-
-def _is_suspected(findings: Findings, one: Stated) -> bool:
-    found = findings.of(one.timestamp.device)
-    return found is not None and found.is_of(one.timestamp) and found.agreement is Agreement.SUSPECTED
+    return found.agreement if found is not None and found.is_of(one.timestamp) else None
 
 
 _EXPLAINED: Final = {

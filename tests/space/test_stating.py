@@ -199,7 +199,7 @@ def test_a_suspicion_is_looked_into_when_its_day_is_over_and_read_nothing_meanwh
     assert found(bob.compare_digests()) == [(ann.device, "equal")]
 
 
-def test_a_suspicion_is_looked_into_though_nothing_else_happens(two: Fleet) -> None:
+def test_a_suspicion_is_looked_into_though_nothing_else_happens(two: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     ann, bob = two
     replica = SpaceReplica(ann._engine, lambda _, __: None)
     replica._acknowledger.look = lambda: None  # type: ignore[method-assign]
@@ -215,7 +215,12 @@ def test_a_suspicion_is_looked_into_though_nothing_else_happens(two: Fleet) -> N
     two.clock.now_ms += COMPARE_EVERY_MS
     ann._engine.comparing._is_at_rest = True
     replica.look_around()
+    ann._engine.comparing._is_at_rest = True
     assert compared(ann) == {bob.device: "suspected"}
+    with monkeypatch.context() as patch:
+        patch.setattr(ann._engine.reader, "apart", lambda: pytest.fail("read"))
+        two.clock.now_ms += COMPARE_EVERY_MS - 1
+        replica.look_around()
     two.clock.now_ms += REBUILD_EVERY_MS
 
     replica.look_around()

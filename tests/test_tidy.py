@@ -134,7 +134,9 @@ def test_every_module_imports_by_itself() -> None:
 
 def test_the_public_names_are_these() -> None:
     assert sorted(driftlog.__all__) == [
+        "Agreement",
         "App",
+        "Comparison",
         "DeviceStatus",
         "DriftlogError",
         "Event",

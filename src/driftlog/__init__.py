@@ -10,6 +10,7 @@ from driftlog._core.merge import Way
 from driftlog._core.version_vector import Head, VersionVector
 from driftlog._protocol.device_values import Phase, SyncState
 from driftlog._sqlite.rows import Row
+from driftlog._store.findings import Agreement
 from driftlog._store.log import State
 from driftlog._store.program import reject
 from driftlog._store.view_transaction import ViewTransaction
@@ -17,12 +18,24 @@ from driftlog.errors import DriftlogError, EventRejected
 from driftlog.space.app import App
 from driftlog.space.past import Past
 from driftlog.space.space import Space
-from driftlog.space.status import DeviceStatus, LogEntry, Receipt, Refusal, Rejected, RelayStatus, Status, Verdict
+from driftlog.space.status import (
+    Comparison,
+    DeviceStatus,
+    LogEntry,
+    Receipt,
+    Refusal,
+    Rejected,
+    RelayStatus,
+    Status,
+    Verdict,
+)
 from driftlog.space.syncing import Sync
 from driftlog.space.transaction import Transaction
 
 __all__ = [
+    "Agreement",
     "App",
+    "Comparison",
     "DeviceStatus",
     "DriftlogError",
     "Event",

@@ -7,6 +7,7 @@ import apsw
 import pytest
 
 from driftlog import App, Event
+from driftlog.testing import exchange
 from tests.cli.conftest import CommandLine, add
 
 
@@ -179,3 +180,48 @@ def test_status_names_the_critical_types_that_the_app_does_not_know(
         driftlog("status", spec, tmp_path / "a.db").out
     )
     assert driftlog("status", spec, tmp_path / "a.db", "--json").json["needs_upgrade"] == [["limit.lowered", 1]]
+
+
+def test_status_says_with_whom_the_tables_were_compared_and_what_came_of_it(
+    driftlog: CommandLine, spec: str, app: App, space_file: Path, tmp_path: Path
+) -> None:
+    with app.open(space_file) as a, app.join(tmp_path / "b.db", a.invite()) as b:
+        exchange(a, b)
+        b.state_digest()
+        exchange(a, b)
+        a.compare_digests()
+        short = b.device[:4].hex()
+        assert "same tables (" in driftlog("status", spec, space_file).out
+        [compared] = [
+            device["compared"]
+            for device in driftlog("status", spec, space_file, "--json").json["devices"]
+            if not device["is_self"]
+        ]
+        assert (compared["agreement"], compared["device"]) == ("equal", b.device.hex())
+
+        for seconds, line in ((0, "also after a rebuild here"), (1, "driftlog rebuild makes those here anew")):
+            add(app, tmp_path / "b.db", f"more {seconds}")
+            rewrite(tmp_path / "b.db", f"UPDATE todo SET text = 'edited {seconds}'")
+            b.state_digest()
+            exchange(a, b)
+            a.compare_digests()
+            outcome = driftlog("status", spec, space_file)
+            assert f"the tables differ from those of {short}, which holds the same events" in outcome.out
+            assert line in outcome.out
+            assert "other tables (" in outcome.out
+
+    rewrite(space_file, "UPDATE todo SET text = 'edited'")
+    with app.open(tmp_path / "b.db") as b:
+        b.rebuild()
+        b.state_digest()
+        with app.open(space_file, clock=lambda: 1 << 45) as a:
+            exchange(a, b)
+            a.compare_digests()
+    assert "tables here were wrong, and were rebuilt (" in driftlog("status", spec, space_file).out
+
+
+def rewrite(path: Path, sql: str) -> None:
+    """Edit a file behind the engine's back."""
+    connection = apsw.Connection(str(path))
+    connection.execute(sql)
+    connection.close()

@@ -20,6 +20,7 @@ from driftlog._core.event import Event, Record
 from driftlog._core.merge import Extend, Way, Weave, is_rebuild_cheaper, plan_rebase, undone_one_by_one_max
 from driftlog._core.retraction import is_control, is_retracting, named_by, retracted_by
 from driftlog._core.seen import is_seen
+from driftlog._core.statement import is_statement, stated_by
 from driftlog._core.touch import TouchIndex
 from driftlog._core.values import FLOAT_MARKER, OutsideDomain, check_payload
 from driftlog._store.log import BEFORE_ALL, Entry, Log, State
@@ -318,8 +319,10 @@ class Fold:
 
 
 def _outcome_of_control(record: Record) -> Outcome:
-    if is_seen(record):
+    if is_seen(record) or stated_by(record) is not None:
         return Outcome(State.APPLIED)
+    if is_statement(record):
+        return Outcome(State.REJECTED, f"{record.name} states no digest")
     if not is_retracting(record):
         return _UNKNOWN
     if named_by(record) is None:

@@ -10,7 +10,7 @@ from driftlog._core.clock import Hlc, Timestamp
 from driftlog._core.event import Record
 from driftlog._core.ids import HASH_BYTES, KEY_BYTES, DeviceKey, EventHash
 from driftlog._core.limits import HLC_MAX
-from driftlog._core.seen import SEEN
+from driftlog._core.statement import NEUTRAL_NAMES
 from driftlog._sqlite.rows import raw_rows
 
 
@@ -50,6 +50,7 @@ PAGE_ROWS: Final = 1_000
 
 _COLUMNS: Final = "hlc, device, hash, wall_ms, name, version, payload, state, reason, undo, touch"
 _PLACE: Final = "hlc = ? AND device = ? AND hash = ?"
+_NEUTRAL: Final = ", ".join(f"'{name}'" for name in NEUTRAL_NAMES)
 
 
 def _inserting(table: str) -> str:
@@ -79,7 +80,7 @@ _UNDO_FROM = _ordered("undo, hlc, device, hash", "(hlc, device, hash) >= (?1, ?2
 # The condition on the name is what the partial indexes say of themselves.
 _CONTROLS = _both(
     "hlc, device, hash, wall_ms, name, version, payload",
-    "name >= 'driftlog.' AND name < 'driftlog/' AND state = 0 AND name <> '" + SEEN + "'",
+    f"name >= 'driftlog.' AND name < 'driftlog/' AND state = 0 AND name NOT IN ({_NEUTRAL})",
 )
 _TOUCHES = _ordered(
     "hlc, device, hash, undo, touch",
@@ -105,9 +106,9 @@ _HELD_UP_TO = _ordered(_COLUMNS, f"{_IS_HELD} AND hlc <= ?1")
 _OWN_AFTER = """
 SELECT hlc, wall_ms, name, version, payload FROM driftlog_entry WHERE hlc > ? AND device = ? ORDER BY hlc LIMIT ?
 """
-# Passes over the others' answers at the order's end, which are few: each device has at most one for all that was said.
+# Passes over the others' answers and statements at the order's end, which are few: at most two for all that was said.
 _LAST_TELLING = f"""
-{_both("device, hlc, hash", f"state <> 2 AND (device = ?1 OR name <> '{SEEN}')")}
+{_both("device, hlc, hash", f"state <> 2 AND (device = ?1 OR name NOT IN ({_NEUTRAL}))")}
 ORDER BY hlc DESC, device DESC, hash DESC LIMIT 1
 """
 _COUNT_FROM = "SELECT count(*) FROM driftlog_entry WHERE (hlc, device, hash) >= (?, ?, ?)"
@@ -245,7 +246,7 @@ class Log:
         return Timestamp(*row) if row else None
 
     def has_last_word(self, device: DeviceKey) -> bool:
-        """Tell whether nothing in its place follows what a device has said last, but that others say that they are here."""
+        """Tell whether nothing in its place follows what a device has said last, but what asks for no answer."""
         row = next(raw_rows(self._connection, _LAST_TELLING, (device,)), None)
         return row is None or row[0] == device
 

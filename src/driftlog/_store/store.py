@@ -17,6 +17,7 @@ from driftlog._core.ids import NO_ENVELOPE, DeviceKey, SpaceId
 from driftlog._core.limits import WAITING_BYTES_MAX
 from driftlog._core.retraction import CONTROL_VERSION, NAMED_EVENTS_MAX, REDONE, UNDONE, encode_named
 from driftlog._core.seen import SEEN, SEEN_PAYLOAD, SEEN_VERSION
+from driftlog._core.statement import DIGEST, DIGEST_VERSION, Statement, encode_statement
 from driftlog._core.version_vector import Head
 from driftlog._sqlite.bracket import Bracket
 from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
@@ -255,6 +256,10 @@ class Store:
     def acknowledge(self) -> Timestamp | None:
         """Append the event that says that this device is here, within a transaction; None if there is nothing to answer."""
         return self._append_control(SEEN, SEEN_VERSION, SEEN_PAYLOAD) if self.has_unacknowledged() else None
+
+    def state(self, statement: Statement) -> Timestamp:
+        """Append a statement about the view, within a transaction."""
+        return self._append_control(DIGEST, DIGEST_VERSION, encode_statement(statement))
 
     def _append_control(self, name: str, version: int, payload: bytes) -> Timestamp:
         now_ms = self._clock()

@@ -6,12 +6,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from driftlog._core.clock import hlc_ms
+from driftlog._store.findings import Agreement
 from driftlog.cli.arguments import Subparsers, add_command, add_space, existing
 from driftlog.cli.loading import load_app
 from driftlog.cli.output import console, print_json, printable
 from driftlog.space.app import App
 from driftlog.space.space import Space
-from driftlog.space.status import DeviceStatus, Status
+from driftlog.space.status import Comparison, DeviceStatus, Status
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,6 +57,8 @@ def _draw(app: App, space: Space, status: Status) -> None:
         line = f"nothing can be appended here until the app is updated: it does not know {printable(name)} version {version}"
         out.print(Text(line, style="yellow"))
     out.print(Text(_settled(status)))
+    for one in status.differing:
+        out.print(Text(_differs(one), style="yellow"))
     if status.waiting_envelopes:
         out.print(f"{status.waiting_envelopes:,} envelopes wait for a predecessor; syncing brings it")
     out.print()
@@ -75,6 +78,26 @@ def _settled(status: Status) -> str:
     since = time.strftime("since %Y-%m-%d %H:%M:%S", time.localtime(hlc_ms(heard) / 1000)) if heard else "yet"
     upto = "nothing is settled" if status.settled is None else f"settled up to {status.settled}"
     return f"{upto}: {status.held_back_by[:4].hex()} has not been heard from {since}"
+
+
+def _compared(one: Comparison) -> str:
+    said = {
+        Agreement.EQUAL: "same tables",
+        Agreement.MENDED: "tables here were wrong, and were rebuilt",
+        Agreement.DIFFERENT: "[yellow]other tables[/]",
+        Agreement.SUSPECTED: "[yellow]other tables[/]",
+    }
+    return f"{said[one.agreement]} ({time.strftime('%Y-%m-%d %H:%M', time.localtime(one.found_ms / 1000))})"
+
+
+def _differs(one: Comparison) -> str:
+    differ = f"the tables differ from those of {one.device[:4].hex()}, which holds the same events"
+    if one.agreement is Agreement.SUSPECTED:
+        return f"{differ}; driftlog rebuild makes those here anew, if they are wrong"
+    return (
+        f"{differ}, also after a rebuild here: the other's are wrong, or a materializer is not deterministic; "
+        "driftlog.testing.check_determinism finds which"
+    )
 
 
 def _odd(status: Status) -> str:
@@ -100,6 +123,8 @@ def _remarks(device: DeviceStatus) -> str:
     remarks = ["this one"] if device.is_self else []
     if device.is_forked:
         remarks.append("[yellow]forked: it was copied or restored from a backup[/]")
+    if device.compared is not None:
+        remarks.append(_compared(device.compared))
     if device.held:
         remarks.append(f"[yellow]{device.held:,} events held: its clock was ahead[/]")
     return ", ".join(remarks)

@@ -23,6 +23,7 @@ from driftlog._store.settled import settled
 from driftlog._store.store import Store
 from driftlog.errors import Closed, DriftlogError, ReadOnly
 from driftlog.space.appender import Appender
+from driftlog.space.comparing import Comparing
 from driftlog.space.entries import prepare_events
 from driftlog.space.exchange import Exchange
 from driftlog.space.listeners import Listeners
@@ -73,6 +74,7 @@ class Engine:
         # A space in memory, or one opened read-only, has a single connection.
         is_shared = path == MEMORY or self.is_read_only
         self.reader = Reader(connection, self._lock, path, is_shared=is_shared)
+        self.comparing = Comparing(self)
 
     # --- access to the store -----------------------------------------------------------------------------------------
 

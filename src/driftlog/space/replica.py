@@ -124,7 +124,8 @@ class SpaceReplica:
     def look_around(self) -> None:
         """Say that the space has changed if another connection, perhaps of another process, has written to its file.
 
-        It is also when this device says that it is here, if it has had nothing else to say for a while.
+        It is also when this device compares its view with what others have stated about theirs, states its own, and says
+        that it is here, if it has had nothing else to say for a while.
         """
         version = self._version()
         if version != self._version_seen:
@@ -132,6 +133,8 @@ class SpaceReplica:
             self._engine.changed.tell()
             # What another process took in may have settled what somebody waits for here.
             self._engine.telling.deliver()
+        # First, because a statement says that this device is here, too.
+        self._engine.comparing.look()
         self._acknowledger.look()
 
     def _version(self) -> int:

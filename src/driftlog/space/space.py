@@ -25,7 +25,7 @@ from driftlog.space.entries import decode_entries
 from driftlog.space.past import Past, check_timestamp, view_at
 from driftlog.space.rejected import rejected_entries
 from driftlog.space.settling import settle
-from driftlog.space.status import LogEntry, Receipt, Rejected, Status, Verdict
+from driftlog.space.status import Comparison, LogEntry, Receipt, Rejected, Status, Verdict
 from driftlog.space.survey import survey
 from driftlog.space.syncing import Sync, Syncing
 from driftlog.space.transaction import Transaction
@@ -219,6 +219,31 @@ class Space:
         self._engine.check_open()
         with storage_errors(self._engine.path), self._engine.reader.consistent() as connection:
             return view_digest(connection, self._engine.program.tables)
+
+    def state_digest(self) -> Timestamp | None:
+        """State the digest of the view to the other devices, as an event, and give its timestamp.
+
+        None if this device has said just that last, or another thread has written meanwhile. Syncing does it by itself, at
+        most once an hour and after a minute of quiet; exchange by other means calls it. Changes no view. Reads every row.
+        """
+        return self._engine.comparing.state()
+
+    def compare_digests(self) -> tuple[Comparison, ...]:
+        """Compare the view with what other devices have stated about theirs, and give what came of it.
+
+        Compared is what is about the events that this device holds, neither more nor less, and the same version of the app.
+        Where there is a difference, the view is rebuilt from the log, at most once a day, and `status()` says what that made
+        of it. Syncing does it by itself; exchange by other means calls it. Reads every row if there is anything to compare.
+        """
+        return self._engine.comparing.compare()
+
+    def on_divergence(self, callback: Callable[[Comparison], None]) -> Callable[[], None]:
+        """Call back when this device's view is found to differ from another's, after what was done about it.
+
+        Gives the function that ends that. Called without any lock; what it raises is logged and ends nothing.
+        """
+        self._engine.check_open()
+        return self._engine.comparing.add(callback)
 
     def status(self) -> Status:
         """Say where this device stands: pending and confirmed events, devices, relays, what is held or rejected."""

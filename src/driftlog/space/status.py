@@ -7,6 +7,7 @@ from driftlog._core.event import Event, EventType
 from driftlog._core.ids import DeviceKey
 from driftlog._core.merge import Way
 from driftlog._protocol.device_values import SyncState
+from driftlog._store.findings import Agreement
 from driftlog._store.log import State
 
 
@@ -90,6 +91,20 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of comparing this device's view with the digest that another device stated, of the same events."""
+
+    device: DeviceKey
+    agreement: Agreement
+    statement: Timestamp
+    """The event with which it was stated."""
+    found_ms: int
+    """When they were compared, by this device's clock."""
+    equal_ms: int | None
+    """When the two were last found equal, or this device's were mended; None if they never were."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceStatus:
     """A device of the space, as this one knows it."""
 
@@ -103,6 +118,8 @@ class DeviceStatus:
     """Its events that wait because their stamps are too far ahead: its clock was wrong."""
     heard_hlc: int
     """No event of it with this stamp or an earlier one can still arrive, as far as is known; 0 if nothing is."""
+    compared: Comparison | None
+    """Whether its tables were those of this device when that could last be told; None if it never could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +166,5 @@ class Status:
     needs_upgrade: tuple[EventType, ...]
     """Name and version of critical event types that this version of the app does not know, at most 16 of them: while there
     are any, `append` raises `NeedsUpgrade`; syncing goes on."""
+    differing: tuple[Comparison, ...]
+    """Whose tables are others than this device's although the events are the same, when that could last be told."""

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from driftlog._core.ids import DeviceKey
 from driftlog._protocol.device_values import SyncState
 from driftlog._store.critical import awaited_types
+from driftlog._store.findings import Agreement, read_findings
 from driftlog._store.log import STATES, State
 from driftlog._store.settled import horizon
 from driftlog._store.store import Store
+from driftlog.space.comparing import comparison
 from driftlog.space.status import DeviceStatus, RelayStatus, Status
 
 
@@ -18,6 +20,8 @@ def survey(store: Store, own: DeviceKey, states: Mapping[str, SyncState], *, is_
     own_events = store.log.count_own_after(own, -1)
     waiting, void = store.chains.count_waiting_and_void()
     seen = horizon(store.connection, own)
+    devices = _devices(store, own, seen.heard_by_device)
+    compared = [device.compared for device in devices if device.compared is not None]
     return Status(
         pending=pending,
         confirmed=own_events - pending,
@@ -27,18 +31,20 @@ def survey(store: Store, own: DeviceKey, states: Mapping[str, SyncState], *, is_
         unknown=count_by_state.get(State.UNKNOWN, 0),
         waiting_envelopes=waiting,
         void=void,
-        devices=_devices(store, own, seen.heard_by_device),
+        devices=devices,
         relays=_relays(store, states),
         is_read_only=is_read_only,
         settled=store.log.last_placed_up_to(seen.hlc),
         held_back_by=seen.held_back_by,
         needs_upgrade=awaited_types(store.connection),
+        differing=tuple(one for one in compared if one.agreement in (Agreement.DIFFERENT, Agreement.SUSPECTED)),
     )
 
 
 def _devices(store: Store, own: DeviceKey, heard_by_device: Mapping[DeviceKey, int]) -> tuple[DeviceStatus, ...]:
     vector = store.chains.version_vector()
     held_by_device = store.log.count_held_by_device()
+    findings = read_findings(store.meta)
     return tuple(
         DeviceStatus(
             device=device,
@@ -47,6 +53,7 @@ def _devices(store: Store, own: DeviceKey, heard_by_device: Mapping[DeviceKey, i
             is_forked=len(vector.get(device, ())) > 1,
             held=held_by_device.get(device, 0),
             heard_hlc=heard_by_device[device],
+            compared=comparison(findings, device),
         )
         for device in sorted(heard_by_device)
     )

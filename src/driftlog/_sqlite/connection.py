@@ -52,17 +52,18 @@ def connect(
     durability: Durability = "full",
     is_read_only: bool = False,
     page_bytes: int = PAGE_BYTES,
+    vfs: str = "",
     identify: Callable[[apsw.Connection], None] = _nothing,
 ) -> apsw.Connection:
     """Open a connection with Driftlog's settings. `:memory:` is allowed; a file that cannot be written is opened so.
 
     `full` syncs the WAL at every commit; `relaxed` at checkpoints only, and may lose a suffix in a power cut. `page_bytes`
-    is for a file that is new. `identify`
-    may refuse the file by raising: it is asked before anything is set, because making a stranger's file a WAL database
-    would change it.
+    is for a file that is new. `vfs` names the SQLite VFS that stands for the disk, the platform's own if it is empty.
+    `identify` may refuse the file by raising: it is asked before anything is set, because making a stranger's file a WAL
+    database would change it.
     """
     flags = apsw.SQLITE_OPEN_READONLY if is_read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-    connection = _open(str(path), flags)
+    connection = _open(str(path), flags, vfs)
     try:
         identify(connection)
         _configure(connection, durability, page_bytes, is_read_only=is_read_only)
@@ -92,9 +93,9 @@ def _configure(connection: apsw.Connection, durability: Durability, page_bytes: 
         connection.pragma("wal_autocheckpoint", AUTOCHECKPOINT_BYTES // page_bytes)
 
 
-def _open(path: str, flags: int) -> apsw.Connection:
+def _open(path: str, flags: int, vfs: str) -> apsw.Connection:
     try:
-        return _opened(path, flags)
+        return _opened(path, flags, vfs)
     except (apsw.CantOpenError, apsw.ReadOnlyError):
         # A WAL database needs a writable directory even to be read, unless SQLite is told that nobody else is there.
         # That is only true of the content if the WAL holds nothing that was not yet moved into the database.
@@ -102,11 +103,11 @@ def _open(path: str, flags: int) -> apsw.Connection:
         if not Path(path).exists() or (wal.exists() and wal.stat().st_size > 0):
             raise
         uri = f"{Path(path).absolute().as_uri()}?immutable=1"
-        return _opened(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        return _opened(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, vfs)
 
 
-def _opened(path: str, flags: int) -> apsw.Connection:
-    connection = apsw.Connection(path, flags=flags, statementcachesize=STATEMENTS_CACHED)
+def _opened(path: str, flags: int, vfs: str) -> apsw.Connection:
+    connection = apsw.Connection(path, flags=flags, vfs=vfs or None, statementcachesize=STATEMENTS_CACHED)
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         # Nothing is read until the first statement: only now is it known whether the file and its WAL can be used.

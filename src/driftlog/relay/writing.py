@@ -78,11 +78,12 @@ class _Space:
 class Writing:
     """The one connection that writes the relay's file. For one thread."""
 
-    def __init__(self, path: str, *, birthday: bytes, space_bytes_max: int = SPACE_BYTES_MAX) -> None:
+    def __init__(self, path: str, *, birthday: bytes, space_bytes_max: int = SPACE_BYTES_MAX, vfs: str = "") -> None:
         self._path = path
+        self._vfs = vfs
         self._birthday = birthday
         self._space_bytes_max = space_bytes_max
-        self._connection = open_file(path, birthday)
+        self._connection = open_file(path, birthday, vfs=vfs)
 
     def close(self) -> None:
         """Let go of the file; SQLite moves the WAL into it."""
@@ -92,7 +93,7 @@ class Writing:
         """Begin anew after a failure: a connection whose sync failed cannot say what is on disk."""
         with storage_errors(self._path):
             self._connection.close()
-        self._connection = open_file(self._path, self._birthday)
+        self._connection = open_file(self._path, self._birthday, vfs=self._vfs)
 
     def commit(self, jobs: Sequence[Job]) -> list[tuple[Outcome, ...]]:
         """Judge and store, in order, in one transaction. When this returns, what it accepts is durable.

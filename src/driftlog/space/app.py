@@ -139,13 +139,14 @@ class App:
         clock: Clock = system_clock,
         entropy: Entropy = os.urandom,
         progress: Progress | None = None,
+        vfs: str = "",
     ) -> Space:
         """Open the space in the file at `path`, or found a new one there if there is no file.
 
         `":memory:"` gives a space that ends with the process. `durability="full"`: what `append` returned for survives
         a power cut; `"relaxed"`: a power cut may lose the last appends, never consistency, and what another device or a
-        relay was given is always kept. `clock` gives milliseconds since 1970 and `entropy(n)` gives n random bytes; they
-        are arguments for tests.
+        relay was given is always kept. `clock` gives milliseconds since 1970, `entropy(n)` n random bytes, `vfs` names the
+        SQLite VFS that stands for the disk; they are arguments for tests.
 
         If the tables, event types or upgrades have changed since the file was last open, the view is rebuilt from the log
         first, at about 10 µs an event. `progress(done, in_all)` is called meanwhile, every so often; what it raises cancels
@@ -157,7 +158,13 @@ class App:
         written is opened for reading: `space.is_read_only`.
         """
         return open_space(
-            self._program(), path, durability=durability, clock=clock, entropy=entropy, progress=progress or untold
+            self._program(),
+            path,
+            durability=durability,
+            clock=clock,
+            entropy=entropy,
+            progress=progress or untold,
+            vfs=vfs,
         )
 
     def join(
@@ -168,6 +175,7 @@ class App:
         durability: Durability = "full",
         clock: Clock = system_clock,
         entropy: Entropy = os.urandom,
+        vfs: str = "",
     ) -> Space:
         """Make this device a member of the space that an invite link names, in a new file at `path`.
 
@@ -175,7 +183,7 @@ class App:
         another app, and `UnusableFile` if there is something at `path` already.
         """
         invite = Invite.parse(link)
-        return join_space(self._program(), path, invite, durability=durability, clock=clock, entropy=entropy)
+        return join_space(self._program(), path, invite, durability=durability, clock=clock, entropy=entropy, vfs=vfs)
 
     def _program(self) -> Program:
         check_upgrades(self._materializers, self._upgrades)

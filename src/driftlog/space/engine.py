@@ -45,6 +45,7 @@ class Engine:
         clock: Callable[[], int],
         entropy: Entropy,
         progress: Progress = untold,
+        vfs: str = "",
     ) -> None:
         self.path = path
         self.program = program
@@ -72,7 +73,7 @@ class Engine:
             self._store.rebuild_if_outdated(progress)
         # A space in memory, or one opened read-only, has a single connection.
         is_shared = path == MEMORY or self.is_read_only
-        self.reader = Reader(connection, self._lock, path, is_shared=is_shared)
+        self.reader = Reader(connection, self._lock, path, is_shared=is_shared, vfs=vfs)
 
     # --- access to the store -----------------------------------------------------------------------------------------
 

@@ -33,18 +33,28 @@ def open_space(
     clock: Clock,
     entropy: Entropy,
     progress: Progress,
+    vfs: str,
 ) -> Space:
     """Open the space at `path`, or found one there."""
-    with _connected(path, durability) as connection:
+    with _connected(path, durability, vfs) as connection:
         seed = entropy(SEED_BYTES)
         genesis, epoch_key = crypto_keys.found_space(seed, entropy)
         keys = _write(connection, program, path, seed, genesis, epoch_key) or _read(connection, program, path)
-        engine = Engine(connection, program, keys, path=str(path), clock=clock, entropy=entropy, progress=progress)
+        engine = Engine(
+            connection, program, keys, path=str(path), clock=clock, entropy=entropy, progress=progress, vfs=vfs
+        )
         return Space(engine)
 
 
 def join_space(
-    program: Program, path: str | Path, invite: Invite, *, durability: Durability, clock: Clock, entropy: Entropy
+    program: Program,
+    path: str | Path,
+    invite: Invite,
+    *,
+    durability: Durability,
+    clock: Clock,
+    entropy: Entropy,
+    vfs: str,
 ) -> Space:
     """Make a new file at `path` for the space of an invite."""
     if invite.app_name != program.name:
@@ -53,21 +63,22 @@ def join_space(
         )
     if not crypto_keys.is_for(invite):
         raise InvalidInvite("the invite's key is not the one that its space was founded with; ask for a new invite")
-    with _connected(path, durability) as connection:
+    with _connected(path, durability, vfs) as connection:
         keys = _write(connection, program, path, entropy(SEED_BYTES), invite.genesis, invite.epoch_key)
         if keys is None:
             raise UnusableFile(f"{path} exists already; join with the path of a new file, this one was left as it is")
-        return Space(Engine(connection, program, keys, path=str(path), clock=clock, entropy=entropy))
+        return Space(Engine(connection, program, keys, path=str(path), clock=clock, entropy=entropy, vfs=vfs))
 
 
 @contextmanager
-def _connected(path: str | Path, durability: Durability) -> Iterator[apsw.Connection]:
+def _connected(path: str | Path, durability: Durability, vfs: str) -> Iterator[apsw.Connection]:
     """Connect, and let go of the file again if what follows fails."""
     with storage_errors(str(path)):
         connection = connect(
             path,
             durability=durability,
             page_bytes=schema.PAGE_BYTES,
+            vfs=vfs,
             identify=lambda opened: schema.identify(opened, path),
         )
         try:

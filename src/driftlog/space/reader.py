@@ -12,11 +12,12 @@ from driftlog._sqlite.connection import connect
 class Reader:
     """Lends a connection that reads; one borrower at a time. A shared one is the writer's, and takes turns with it."""
 
-    def __init__(self, writer: apsw.Connection, lock: RLock, path: str, *, is_shared: bool) -> None:
+    def __init__(self, writer: apsw.Connection, lock: RLock, path: str, *, is_shared: bool, vfs: str = "") -> None:
         self.path = path
+        self._vfs = vfs
         self._is_shared = is_shared
         self._lock = lock if is_shared else Lock()
-        self._connection = writer if is_shared else connect(path, is_read_only=True)
+        self._connection = writer if is_shared else connect(path, is_read_only=True, vfs=vfs)
 
     @contextmanager
     def connection(self) -> Iterator[apsw.Connection]:
@@ -47,7 +48,7 @@ class Reader:
                 yield connection
             return
         # By the connection's own name for the file: the working directory may have changed since the space was opened.
-        connection = connect(self._connection.filename, is_read_only=True)
+        connection = connect(self._connection.filename, is_read_only=True, vfs=self._vfs)
         try:
             connection.execute("BEGIN")
             yield connection

@@ -3,7 +3,8 @@
 Says nothing about what is stored (`_store`, `relay`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal
@@ -116,6 +117,17 @@ def _opened(path: str, flags: int, vfs: str) -> apsw.Connection:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def synced_to_disk(connection: apsw.Connection) -> Iterator[None]:
+    """Let the transaction within survive a power cut, and with it all before it, even where durability is relaxed."""
+    before = connection.pragma("synchronous")
+    connection.pragma("synchronous", "full")
+    try:
+        yield
+    finally:
+        connection.pragma("synchronous", before)
 
 
 class write_transaction:  # noqa: N801 - it is used as a verb; a class, because a generator would cost every append 2 µs

@@ -14,7 +14,7 @@ from driftlog._core.clock import Timestamp
 from driftlog._core.envelope import Envelope
 from driftlog._core.event import Event
 from driftlog._crypto.keys import Entropy, SpaceKeys
-from driftlog._sqlite.connection import storage_errors
+from driftlog._sqlite.connection import storage_errors, synced_to_disk
 from driftlog._store.batches import Received
 from driftlog._store.program import Program
 from driftlog._store.reading import check_not_upgrading
@@ -95,7 +95,7 @@ class Engine:
             self.check_writable()
             self._transaction_thread = get_ident()
             try:
-                with self._store.synced_to_disk() if is_synced else nullcontext(), self._store.transaction():
+                with synced_to_disk(self._connection) if is_synced else nullcontext(), self._store.transaction():
                     yield self._store
             finally:
                 self._transaction_thread = None

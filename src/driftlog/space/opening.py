@@ -10,7 +10,7 @@ from driftlog._core.genesis import Genesis, Invite
 from driftlog._core.wire import Malformed
 from driftlog._crypto import keys as crypto_keys
 from driftlog._crypto.keys import SEED_BYTES, Entropy, SpaceKeys
-from driftlog._sqlite.connection import Durability, connect, storage_errors, write_transaction
+from driftlog._sqlite.connection import Durability, connect, storage_errors, synced_to_disk, write_transaction
 from driftlog._store import schema
 from driftlog._store.meta import Meta
 from driftlog._store.program import Program
@@ -95,7 +95,9 @@ def _write(
     if not schema.is_empty(connection):
         return None
     keys = SpaceKeys.of(seed, genesis, epoch_key)
-    with write_transaction(connection):
+    # Even where durability is relaxed: an invite may be given to others as soon as this returns, and a space that was
+    # forgotten would be founded again as another one.
+    with synced_to_disk(connection), write_transaction(connection):
         if not schema.is_empty(connection):
             return None
         if str(path) != MEMORY:

@@ -33,6 +33,7 @@ class SimulatedDisk:
         self.vfs = f"driftlog-{os.getpid()}-{next(_numbers)}"
         """The name to open connections with."""
         self._beside: set[Path] = set()
+        self._found_beside: set[Path] = set()
 
     def mark(self, note: object) -> None:
         """Note something in the journal."""
@@ -54,13 +55,14 @@ class SimulatedDisk:
             self.faults(kind, file, size)
 
     def _await_beside(self, database: str) -> None:
-        self._beside.add(Path(database + _IS_BESIDE))
+        self._beside |= {Path(database + _IS_BESIDE)} - self._found_beside
 
     def _look_beside(self) -> None:
         """Put a key file that has appeared into the journal: what SQLite does next, it does after that was synced."""
         if self._beside:
             for path in [path for path in self._beside if path.exists()]:
                 self._beside.remove(path)
+                self._found_beside.add(path)
                 self.journal += [Created(path.name), Wrote(path.name, 0, path.read_bytes()), Synced(path.name, True)]
 
 

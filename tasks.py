@@ -89,6 +89,11 @@ def weaving(rest: list[str]) -> int:
     return run("python", "-m", "tests.weaving", *rest)
 
 
+def cuts(rest: list[str]) -> int:
+    """Cut the power at every operation of every scenario, and by chance."""
+    return run("python", "-m", "tests.cuts", *rest)
+
+
 def flights(rest: list[str]) -> int:
     """Sync a year of departures between three airports."""
     return run("python", "-m", "examples.flights", *rest)
@@ -106,6 +111,7 @@ TASKS = {
     "campaign": campaign,
     "weaving": weaving,
     "check": check,
+    "cuts": cuts,
     "demo": demo,
     "flights": flights,
     "lock": lock,

@@ -38,7 +38,9 @@ class Reader:
             try:
                 yield connection
             finally:
-                connection.execute("COMMIT")
+                # An I/O error has ended it already; ending it again would raise an error in place of that one.
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
 
     @contextmanager
     def apart(self) -> Iterator[apsw.Connection]:

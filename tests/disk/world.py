@@ -81,6 +81,11 @@ class World:
     rng: random.Random
     clock: Clock = field(default_factory=Clock)
 
+    @classmethod
+    def seeded(cls, disk: SimulatedDisk, seed: str = "") -> "World":
+        """Begin on an empty disk, with chance that can be had again."""
+        return cls(disk, device_app(), random.Random(seed))
+
     @property
     def path(self) -> Path:
         return self.disk.directory / NAME
@@ -133,7 +138,7 @@ Scenario = Callable[[World], None]
 def record(scenario: Scenario) -> Journal:
     """Run a scenario, and give all that it did to its disk."""
     with workplace() as directory, SimulatedDisk(directory) as disk:
-        scenario(World(disk, device_app(), random.Random(scenario.__name__)))
+        scenario(World.seeded(disk, scenario.__name__))
         return disk.journal
 
 

@@ -4,7 +4,7 @@ Says nothing about what is stored (`_store`, `relay`).
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal
@@ -128,6 +128,23 @@ def synced_to_disk(connection: apsw.Connection) -> Iterator[None]:
         yield
     finally:
         connection.pragma("synchronous", before)
+
+
+def empty_wal(connection: apsw.Connection) -> None:
+    """Write all that the WAL holds into the database, sync it there, and let the WAL begin anew from its start.
+
+    What a failed sync left in memory only is so written again. Raises `apsw.BusyError` while others read older states.
+    """
+    if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]:
+        raise apsw.BusyError("others are reading what the WAL holds")
+
+
+def abandon(connection: apsw.Connection) -> None:
+    """Close a connection in doubt, writing nothing through it. What closing meets says nothing new."""
+    with suppress(apsw.Error):
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    with suppress(apsw.Error):
+        connection.close()
 
 
 class write_transaction:  # noqa: N801 - it is used as a verb; a class, because a generator would cost every append 2 µs

@@ -41,7 +41,15 @@ def open_space(
         genesis, epoch_key = crypto_keys.found_space(seed, entropy)
         keys = _write(connection, program, path, seed, genesis, epoch_key) or _read(connection, program, path)
         engine = Engine(
-            connection, program, keys, path=str(path), clock=clock, entropy=entropy, progress=progress, vfs=vfs
+            connection,
+            program,
+            keys,
+            path=str(path),
+            clock=clock,
+            entropy=entropy,
+            progress=progress,
+            durability=durability,
+            vfs=vfs,
         )
         return Space(engine)
 
@@ -67,7 +75,11 @@ def join_space(
         keys = _write(connection, program, path, entropy(SEED_BYTES), invite.genesis, invite.epoch_key)
         if keys is None:
             raise UnusableFile(f"{path} exists already; join with the path of a new file, this one was left as it is")
-        return Space(Engine(connection, program, keys, path=str(path), clock=clock, entropy=entropy, vfs=vfs))
+        return Space(
+            Engine(
+                connection, program, keys, path=str(path), clock=clock, entropy=entropy, durability=durability, vfs=vfs
+            )
+        )
 
 
 @contextmanager

@@ -6,15 +6,19 @@ from threading import Lock, RLock
 
 import apsw
 
-from driftlog._sqlite.connection import connect
+from driftlog._sqlite.connection import abandon, connect
+from driftlog.space.reopening import Reopening
 
 
 class Reader:
     """Lends a connection that reads; one borrower at a time. A shared one is the writer's, and takes turns with it."""
 
-    def __init__(self, writer: apsw.Connection, lock: RLock, path: str, *, is_shared: bool, vfs: str = "") -> None:
+    def __init__(
+        self, writer: apsw.Connection, lock: RLock, path: str, reopening: Reopening, *, is_shared: bool, vfs: str = ""
+    ) -> None:
         self.path = path
         self._vfs = vfs
+        self._reopening = reopening
         self._is_shared = is_shared
         self._lock = lock if is_shared else Lock()
         self._connection = writer if is_shared else connect(path, is_read_only=True, vfs=vfs)
@@ -22,7 +26,7 @@ class Reader:
     @contextmanager
     def connection(self) -> Iterator[apsw.Connection]:
         """Borrow the connection; statements on it must be finished when it is given back."""
-        with self._lock:
+        with self._lock, self._reopening.watching():
             yield self._connection
 
     @contextmanager
@@ -50,12 +54,21 @@ class Reader:
                 yield connection
             return
         # By the connection's own name for the file: the working directory may have changed since the space was opened.
-        connection = connect(self._connection.filename, is_read_only=True, vfs=self._vfs)
-        try:
-            connection.execute("BEGIN")
-            yield connection
-        finally:
-            connection.close()
+        with self._reopening.watching():
+            connection = connect(self._connection.filename, is_read_only=True, vfs=self._vfs)
+            try:
+                connection.execute("BEGIN")
+                yield connection
+            finally:
+                connection.close()
+
+    def reopen(self, writer: apsw.Connection) -> None:
+        """Read through a new connection from now on."""
+        with self._lock:
+            name, before = self._connection.filename, self._connection
+            self._connection = writer if self._is_shared else connect(name, is_read_only=True, vfs=self._vfs)
+            if not self._is_shared:
+                abandon(before)
 
     def close(self) -> None:
         """Close the connection, if it is this reader's own."""

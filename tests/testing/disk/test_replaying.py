@@ -1,7 +1,7 @@
 """What a power cut may leave, on journals small enough to say it all."""
 
 from driftlog.testing.disk import KEPT, SYNCED, Image, Journal, cuts, power_cut
-from driftlog.testing.disk.journal import Created, Deleted, Marked, Synced, Truncated, Wrote
+from driftlog.testing.disk.journal import Created, Deleted, Marked, Synced, SyncFailed, Truncated, Wrote
 
 A, B = b"a" * 512, b"b" * 512
 DRAWS = 300
@@ -80,3 +80,9 @@ def test_there_is_a_cut_at_every_operation_and_it_knows_what_was_noted_before() 
 def test_a_seed_gives_the_same_files_again() -> None:
     journal: Journal = [*MADE, *[Wrote("f", 512 * number, B) for number in range(9)]]
     assert images(journal, 7) == images(journal, 7)
+
+
+def test_what_a_failed_sync_was_to_write_is_written_by_no_later_sync_but_by_another_write() -> None:
+    journal: Journal = [*MADE, Wrote("f", 0, B), SyncFailed("f"), Wrote("f", 512, B), Synced("f", False)]
+    assert contents(journal) == {A + B, B + B}
+    assert contents([*journal, Wrote("f", 0, B), Synced("f", False)]) == {B + B}

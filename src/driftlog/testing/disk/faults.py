@@ -1,4 +1,8 @@
-"""Faults for a simulated disk: asked before each operation, they raise what SQLite says of a disk that fails or is full."""
+"""Faults for a simulated disk: asked before each operation, they raise what SQLite says of a disk that fails or is full.
+
+apsw passes them on as Python's errors even where SQLite does without what failed, as when it moves the WAL after a commit
+that succeeded: switch autocheckpoint off where that matters, and move the WAL by a statement.
+"""
 
 from collections.abc import Callable
 from typing import Final, Literal

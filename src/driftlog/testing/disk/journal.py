@@ -36,6 +36,13 @@ class Synced:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncFailed:
+    """A sync of a file failed, and what it was to write counts as written all the same: no later sync will write it."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
 class Deleted:
     """A file's name left the directory; if `is_synced`, that is on the disk too."""
 
@@ -50,5 +57,5 @@ class Marked:
     note: object
 
 
-Operation = Created | Wrote | Truncated | Synced | Deleted | Marked
+Operation = Created | Wrote | Truncated | Synced | SyncFailed | Deleted | Marked
 Journal = list[Operation]

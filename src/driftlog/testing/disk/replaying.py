@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, assert_never
 
-from driftlog.testing.disk.journal import Created, Deleted, Journal, Marked, Operation, Synced, Truncated, Wrote
+from driftlog.testing.disk.journal import (
+    Created,
+    Deleted,
+    Journal,
+    Marked,
+    Operation,
+    Synced,
+    SyncFailed,
+    Truncated,
+    Wrote,
+)
 
 SECTOR_BYTES: Final = 512
 """The least that a disk writes as a whole; SQLite counts on that much and no more."""
@@ -48,14 +58,18 @@ def power_cut(seed: int) -> Choice:
 
 
 class _File:
-    """A file's content as programs see it, as it was last synced, and all the states that its parts had since."""
+    """A file's content as programs see it, as it was last synced, and all the states that its parts had since.
 
-    __slots__ = ("content", "sectors", "sizes", "synced")
+    Sectors that a failed sync was to write are `forgotten`: until they are written again, no sync brings them to the disk.
+    """
+
+    __slots__ = ("content", "forgotten", "sectors", "sizes", "synced")
 
     def __init__(self) -> None:
         self.content = bytearray()
         self.synced = bytearray()
         self.sectors: dict[int, list[bytes]] = {}
+        self.forgotten: set[int] = set()
         self.sizes = [0]
 
     def write(self, offset: int, data: bytes) -> None:
@@ -79,10 +93,14 @@ class _File:
         del self.synced[size:]
         self.synced.extend(bytes(size - len(self.synced)))
         for number in self.sectors:
-            at = slice(number * SECTOR_BYTES, min((number + 1) * SECTOR_BYTES, size))
-            self.synced[at] = self.content[at]
-        self.sectors = {}
+            if number not in self.forgotten:
+                at = slice(number * SECTOR_BYTES, min((number + 1) * SECTOR_BYTES, size))
+                self.synced[at] = self.content[at]
+        self.sectors = {number: states for number, states in self.sectors.items() if number in self.forgotten}
         self.sizes = [size]
+
+    def fail_to_sync(self) -> None:
+        self.forgotten |= self.sectors.keys()
 
     def _note(self, begin: int, end: int) -> None:
         for number in range(begin // SECTOR_BYTES, -(-end // SECTOR_BYTES)):
@@ -91,6 +109,7 @@ class _File:
             if states is None:
                 states = self.sectors[number] = [bytes(self.synced[at])]
             states.append(bytes(self.content[at]))
+            self.forgotten.discard(number)
 
     def image(self, choose: Choice) -> bytes:
         size = self.sizes[choose(len(self.sizes))]
@@ -145,7 +164,9 @@ def cuts(journal: Journal, *, lies: Callable[[Synced, int], bool] = lambda _, __
         yield Cut(number, operation, tuple(marks), names)
 
 
-def _perform(names: dict[str, list[_File | None]], operation: Created | Wrote | Truncated | Synced | Deleted) -> None:
+def _perform(
+    names: dict[str, list[_File | None]], operation: Created | Wrote | Truncated | Synced | SyncFailed | Deleted
+) -> None:
     match operation:
         case Created(name):
             names.setdefault(name, [None]).append(_File())
@@ -157,6 +178,8 @@ def _perform(names: dict[str, list[_File | None]], operation: Created | Wrote | 
             _file(names, name).sync()
             if is_directory_too:
                 _sync_names(names)
+        case SyncFailed(name):
+            _file(names, name).fail_to_sync()
         case Deleted(name, is_synced):
             names[name].append(None)
             if is_synced:

@@ -13,7 +13,7 @@ from typing import Final, Self
 import apsw
 
 from driftlog.testing.disk.faults import Fault, Kind
-from driftlog.testing.disk.journal import Created, Deleted, Journal, Marked, Synced, Truncated, Wrote
+from driftlog.testing.disk.journal import Created, Deleted, Journal, Marked, Synced, SyncFailed, Truncated, Wrote
 
 _SYNCS_DIRECTORY: Final = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_SUPER_JOURNAL
 """Files of these kinds have their directory synced with them, the first time after they were made."""
@@ -119,7 +119,11 @@ class _File(apsw.VFSFile):
             self._disk.journal.append(Truncated(self.name, newsize))
 
     def xSync(self, flags: int) -> None:  # noqa: N802
-        self._disk._ask("sync", self.name)
+        try:
+            self._disk._ask("sync", self.name)
+        except apsw.Error:
+            self._disk.journal.append(SyncFailed(self.name))
+            raise
         super().xSync(flags)
         if self.name:
             self._disk.journal.append(Synced(self.name, self.is_directory_unsynced))

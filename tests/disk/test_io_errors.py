@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from driftlog import Space
+from driftlog._sqlite.connection import Durability
 from driftlog.errors import Closed, StorageError
 from driftlog.testing.disk import Fault, OneFault, SimulatedDisk
 from driftlog.testing.disk.faults import Kind
@@ -82,10 +83,10 @@ class Ran:
         self.reopened = 0
 
 
-def run(world: World, fault: Fault | None) -> Ran:
+def run(world: World, fault: Fault | None, durability: Durability = "full") -> Ran:
     """Do it all, each step until it succeeds."""
     ran = Ran()
-    with world.opened() as space, world.other(space, 1_000) as other:
+    with world.opened(durability=durability) as space, world.other(space, 1_000) as other:
         no_autocheckpoint(space)
         todo = steps(world, space, other)
         world.disk.faults = fault
@@ -121,15 +122,18 @@ def logged(path: Path) -> int:
         connection.close()
 
 
+@pytest.mark.parametrize("durability", ["full", "relaxed"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_after_an_io_error_anywhere_the_same_call_succeeds_and_all_is_as_if_it_had_not_been(kind: Kind) -> None:
+def test_after_an_io_error_anywhere_the_same_call_succeeds_and_all_is_as_if_it_had_not_been(
+    kind: Kind, durability: Durability
+) -> None:
     with workplace() as directory, SimulatedDisk(directory) as disk:
-        expected = run(World.seeded(disk), None)
+        expected = run(World.seeded(disk), None, durability)
     met = 0
     for number in count(1):
         with workplace() as directory, SimulatedDisk(directory) as disk:
             world, fault = World.seeded(disk), OneFault(number, kind)
-            ran = run(world, fault)
+            ran = run(world, fault, durability)
             if not fault.failed:
                 break
             assert (ran.digest, ran.events) == (expected.digest, expected.events)
@@ -140,7 +144,11 @@ def test_after_an_io_error_anywhere_the_same_call_succeeds_and_all_is_as_if_it_h
                 with workplace() as elsewhere:
                     plan = random_cuts(disk.journal, SYNC_CUTS, number)
                     result = cut_all(
-                        f"{kind} {number}", disk.journal, plan, partial(judge, is_relaxed=False), elsewhere
+                        f"{kind} {number}",
+                        disk.journal,
+                        plan,
+                        partial(judge, is_relaxed=durability == "relaxed"),
+                        elsewhere,
                     )
                 assert result.failures == []
     assert met, "no call ever met the fault"

@@ -95,6 +95,12 @@ def _connected(path: str | Path, durability: Durability, vfs: str) -> Iterator[a
         )
         try:
             yield connection
+        except apsw.SQLError as error:
+            # The statements are ours, so the tables are not.
+            connection.close()
+            raise Corrupt(
+                f"{path} is damaged: its tables are not as they were made ({error}); run repair on it"
+            ) from error
         except BaseException:
             connection.close()
             raise

@@ -94,6 +94,11 @@ def cuts(rest: list[str]) -> int:
     return run("python", "-m", "tests.cuts", *rest)
 
 
+def flips(rest: list[str]) -> int:
+    """Flip bits of files, and see whether verify finds what that harmed and repair mends it."""
+    return run("python", "-m", "tests.flips", *rest)
+
+
 def flights(rest: list[str]) -> int:
     """Sync a year of departures between three airports."""
     return run("python", "-m", "examples.flights", *rest)
@@ -114,6 +119,7 @@ TASKS = {
     "cuts": cuts,
     "demo": demo,
     "flights": flights,
+    "flips": flips,
     "lock": lock,
     "test": test,
 }

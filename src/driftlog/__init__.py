@@ -12,6 +12,7 @@ from driftlog._protocol.device_values import Phase, SyncState
 from driftlog._sqlite.rows import Row
 from driftlog._store.log import State
 from driftlog._store.program import reject
+from driftlog._store.restoring import Finding
 from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import DriftlogError, EventRejected
 from driftlog.space.app import App
@@ -27,6 +28,7 @@ __all__ = [
     "DriftlogError",
     "Event",
     "EventRejected",
+    "Finding",
     "Head",
     "LogEntry",
     "Past",

@@ -179,3 +179,25 @@ def test_status_names_the_critical_types_that_the_app_does_not_know(
         driftlog("status", spec, tmp_path / "a.db").out
     )
     assert driftlog("status", spec, tmp_path / "a.db", "--json").json["needs_upgrade"] == [["limit.lowered", 1]]
+
+
+def test_verify_says_what_was_changed_behind_the_engines_back_and_repair_mends_it(
+    driftlog: CommandLine, spec: str, space_file: Path
+) -> None:
+    sound = driftlog("verify", spec, space_file)
+    connection = apsw.Connection(str(space_file))
+    connection.execute("UPDATE todo SET text = 'behind the engine''s back'")
+    connection.close()
+
+    found = driftlog("verify", spec, space_file)
+    for_a_program = driftlog("verify", spec, space_file, "--json")
+    repaired = driftlog("repair", spec, space_file)
+
+    assert (sound.code, sound.out) == (0, "nothing is damaged\n")
+    assert found.code == for_a_program.code == 1
+    assert "view: a row of the table todo is not what the log says: 2 are wrong or too many, 2 missing" in found.out
+    assert [finding["part"] for finding in for_a_program.json] == ["view"]
+    assert repaired.code == 0
+    assert "repaired; sync now" in repaired.out
+    assert driftlog("verify", spec, space_file).code == 0
+    assert "left as it is" in driftlog("repair", spec, space_file).out

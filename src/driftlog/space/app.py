@@ -16,6 +16,7 @@ from driftlog._sqlite.local import NO_LOCAL_TABLES, check_view_stands_alone, dec
 from driftlog._sqlite.tables import declare_tables
 from driftlog._store.program import Effect, Materializer, Program, Upgrade
 from driftlog._store.rebuilding import Progress, untold
+from driftlog._store.restoring import Finding
 from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import InvalidApp
 from driftlog.space.declaring import (
@@ -26,6 +27,7 @@ from driftlog.space.declaring import (
     check_upgrades,
 )
 from driftlog.space.opening import Clock, join_space, open_space
+from driftlog.space.repairing import repair_space
 from driftlog.space.space import Space
 
 _EventT = TypeVar("_EventT", bound=Event)
@@ -184,6 +186,16 @@ class App:
         """
         invite = Invite.parse(link)
         return join_space(self._program(), path, invite, durability=durability, clock=clock, entropy=entropy, vfs=vfs)
+
+    def repair(self, path: str | Path, *, clock: Clock = system_clock) -> list[Finding]:
+        """Mend the file at `path`, and give what was damaged; nothing is written if all is well.
+
+        What proves itself is kept: envelopes, events, this device's place. Tables, log and undo data are made anew from
+        them. Damaged envelopes are dropped and asked for again by syncing; only an own event that was in none yet is lost,
+        and named as such. One transaction, so other processes may have the file open; costs what `space.verify` does, twice.
+        Raises `Corrupt` where the file no longer says which space it is, and `MissingDeviceKey` without its key file.
+        """
+        return repair_space(self._program(), Path(path), clock=clock)
 
     def _program(self) -> Program:
         check_upgrades(self._materializers, self._upgrades)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from driftlog import DriftlogError, Finding, Space, Timestamp, VersionVector
 from driftlog._core.ids import Birthday, Position
-from driftlog.errors import Corrupt
+from driftlog.errors import Corrupt, NewerFormat
 from driftlog.space.replica import SpaceReplica
 from driftlog.testing import exchange
 from driftlog.testing.disk import Image, SimulatedDisk, write_image
@@ -167,7 +167,7 @@ def mend(base: Base, directory: Path, at: int) -> str:
     """Repair, exchange with another device, and hold the result to what there was."""
     try:
         found = APP.repair(directory / NAME, clock=Clock())
-    except Corrupt:
+    except (Corrupt, NewerFormat):
         # What says which space it is, or where SQLite's own tables begin: it says so, and touches nothing.
         return "beyond repair"
     with opened(directory) as space, APP.join(":memory:", base.link, clock=Clock()) as other:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import apsw
 
 from driftlog._sqlite.rows import raw_rows
+from driftlog._store import schema
 from driftlog._store.restoring import KEPT, REBUILDS, Context, Finding, restore
 
 _COMPARED: Final = {
@@ -49,6 +50,9 @@ def verify(source: apsw.Connection, context: Context) -> list[Finding]:
 
 
 def _structure(source: apsw.Connection) -> Iterator[Finding]:
+    marks = (source.pragma("application_id"), source.pragma("user_version"))
+    if marks != (schema.APPLICATION_ID, schema.FORMAT):
+        yield Finding("fact", f"the file says that it is something else ({marks})", "repair says what it is")
     try:
         said = [str(row[0]) for row in raw_rows(source, f"PRAGMA integrity_check({PROBLEMS_MAX})")]
     except apsw.Error as error:

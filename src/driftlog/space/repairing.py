@@ -31,7 +31,7 @@ from driftlog._store.meta import Meta
 from driftlog._store.program import Program
 from driftlog._store.restoring import Context, Finding, Restored, restore
 from driftlog._store.verifying import verify
-from driftlog.errors import Closed, Corrupt, MissingDeviceKey, ReadOnly, StorageError
+from driftlog.errors import Closed, Corrupt, MissingDeviceKey, NewerFormat, ReadOnly, StorageError
 from driftlog.space.engine import Engine
 from driftlog.space.exchange import Exchange
 from driftlog.space.files import read_seed
@@ -55,6 +55,7 @@ DELETE FROM sqlite_schema WHERE name = ?1 OR (?1 LIKE 'sqlite_autoindex_%' AND t
 """
 ENTRIES_LEFT_OUT_MAX: Final = 10
 _SOME_ENVELOPES: Final = "SELECT raw FROM driftlog_envelope LIMIT 10"
+FORMAT_EVER_MAX: Final = 100
 DAMAGED_BITS_MAX: Final = 8
 """Two keys differ in 128 bits, more or less; one and its damaged copy in few."""
 _PAGE_SIZES: Final = {1 << power for power in range(9, 16)}
@@ -82,6 +83,7 @@ def repair_space(program: Program, path: Path, *, clock: Callable[[], int]) -> l
     """Mend the file at `path`, and give what was found; it is left as it is if nothing was."""
     seed = read_seed(path)
     with storage_errors(str(path)), _readable(path, program) as (source, is_copy):
+        _check_format(source, path)
         keys = _keys(source, path, seed)
         context = _context(program, keys, Exchange(keys, os.urandom), clock())
         findings = verify(source, context)
@@ -224,6 +226,15 @@ def _with_header(content: bytes) -> bytes:
     # The size counts only where these two agree.
     mended[92:96] = mended[24:28]
     return bytes(mended)
+
+
+def _check_format(source: apsw.Connection, path: Path) -> None:
+    """Raise for a file that a newer Driftlog may have written; a number beyond all that are to come is damage."""
+    version = source.pragma("user_version")
+    if isinstance(version, int) and schema.FORMAT < version <= FORMAT_EVER_MAX:
+        raise NewerFormat(
+            f"{path} has format {version}, this Driftlog reads up to {schema.FORMAT}; update it, then repair"
+        )
 
 
 def _keys(source: apsw.Connection, path: Path, seed: bytes) -> SpaceKeys:

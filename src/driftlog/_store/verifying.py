@@ -6,12 +6,17 @@ told to others.
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
 from driftlog._sqlite.rows import raw_rows
 from driftlog._store import schema
+from driftlog._store.chain import Chains
+from driftlog._store.critical import awaited_types
+from driftlog._store.log import Log
+from driftlog._store.meta import Meta
 from driftlog._store.restoring import KEPT, REBUILDS, Context, Finding, restore
 
 _COMPARED: Final = {
@@ -32,7 +37,7 @@ PROBLEMS_MAX: Final = 20
 
 def verify(source: apsw.Connection, context: Context) -> list[Finding]:
     """Read all of a file, in one read transaction of the caller's, and say what in it is not as it should be."""
-    findings = list(_structure(source))
+    findings = [*_structure(source), *_paths(source)]
     restored = restore(source, context)
     try:
         findings += restored.findings
@@ -53,12 +58,32 @@ def _structure(source: apsw.Connection) -> Iterator[Finding]:
     marks = (source.pragma("application_id"), source.pragma("user_version"))
     if marks != (schema.APPLICATION_ID, schema.FORMAT):
         yield Finding("fact", f"the file says that it is something else ({marks})", "repair says what it is")
+    if source.filename and not has_sound_versions(Path(source.filename)):
+        yield Finding("structure", "the header lets nobody write the file", KEPT)
     try:
         said = [str(row[0]) for row in raw_rows(source, f"PRAGMA integrity_check({PROBLEMS_MAX})")]
     except apsw.Error as error:
         said = [f"{type(error).__name__}: {error}"]
     if said != ["ok"]:
         yield Finding("structure", f"SQLite finds the file damaged: {'; '.join(said)}", KEPT)
+
+
+def has_sound_versions(path: Path) -> bool:
+    """Tell whether the header says that the file is written with a journal or a WAL; an empty file says nothing."""
+    with path.open("rb") as file:
+        versions = file.read(20)[18:]
+    return not versions or all(1 <= version <= 2 for version in versions)
+
+
+def _paths(source: apsw.Connection) -> Iterator[Finding]:
+    """Ask as the engine does, by the indexes it asks by: SQLite's check can pass over what it then stumbles on."""
+    log, chains, meta = Log(source), Chains(source), Meta(source)
+    try:
+        log.first_held(), log.last_placed(), log.first_held_entry(), log.controls(), list(log.rejected())
+        meta.count_states(), meta.relays(), chains.version_vector(), chains.count_waiting_and_void()
+        awaited_types(source)
+    except Exception as error:  # noqa: BLE001 - damage shows itself in any way
+        yield Finding("structure", f"a look-up fails ({type(error).__name__}: {error})", KEPT)
 
 
 def _difference(

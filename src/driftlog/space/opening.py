@@ -85,7 +85,7 @@ def join_space(
 @contextmanager
 def _connected(path: str | Path, durability: Durability, vfs: str) -> Iterator[apsw.Connection]:
     """Connect, and let go of the file again if what follows fails."""
-    with storage_errors(str(path)):
+    with storage_errors(str(path)), _damaged_tables(path):
         connection = connect(
             path,
             durability=durability,
@@ -95,15 +95,18 @@ def _connected(path: str | Path, durability: Durability, vfs: str) -> Iterator[a
         )
         try:
             yield connection
-        except apsw.SQLError as error:
-            # The statements are ours, so the tables are not.
-            connection.close()
-            raise Corrupt(
-                f"{path} is damaged: its tables are not as they were made ({error}); run repair on it"
-            ) from error
         except BaseException:
             connection.close()
             raise
+
+
+@contextmanager
+def _damaged_tables(path: str | Path) -> Iterator[None]:
+    """Say that the tables are not as they were made where SQLite finds an error in a statement: the statements are ours."""
+    try:
+        yield
+    except apsw.SQLError as error:
+        raise Corrupt(f"{path} is damaged: its tables are not as they were made ({error}); run repair on it") from error
 
 
 def _write(

@@ -30,7 +30,7 @@ from driftlog._store import schema
 from driftlog._store.meta import Meta
 from driftlog._store.program import Program
 from driftlog._store.restoring import Context, Finding, Restored, restore
-from driftlog._store.verifying import verify
+from driftlog._store.verifying import has_sound_versions, verify
 from driftlog.errors import Closed, Corrupt, MissingDeviceKey, NewerFormat, ReadOnly, StorageError
 from driftlog.space.engine import Engine
 from driftlog.space.exchange import Exchange
@@ -98,7 +98,7 @@ def repair_space(program: Program, path: Path, *, clock: Callable[[], int]) -> l
             _forget_cursors(restored)
             try:
                 _write_over(path, restored.connection)
-            except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError):
+            except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError, apsw.SQLError):
                 _replace(path, restored.connection)
         finally:
             restored.connection.close()
@@ -142,19 +142,26 @@ def _readable(path: Path, program: Program) -> Iterator[tuple[apsw.Connection, b
 
 
 def _reading(path: Path, program: Program, *, is_copy: bool = False) -> apsw.Connection:
+    _check_header(path)
     # Its own settings, not ours: what is damaged may be what they would look at.
     connection = apsw.Connection(str(path))
     try:
         connection.execute("PRAGMA trusted_schema = 0")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         _check_schema(connection, program, must_be_all=not is_copy)
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, apsw.SQLError) as error:
         connection.close()
         raise apsw.CorruptError(str(error)) from error
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _check_header(path: Path) -> None:
+    """Raise for what would make SQLite call a file read-only that is not."""
+    if not has_sound_versions(path):
+        raise apsw.NotADBError("its header names a way of writing that there is not")
 
 
 def _reading_what_is_left(path: Path, program: Program) -> apsw.Connection:
@@ -276,6 +283,7 @@ def _bits_differing(a: bytes, b: bytes) -> int:
 
 def _write_over(path: Path, restored: apsw.Connection) -> None:
     """Write a database over a file, in one transaction."""
+    _check_header(path)
     target = connect(path)
     try:
         if target.readonly("main"):

@@ -42,7 +42,7 @@ def _probed(
     if not numbers or numbers[-1] - numbers[0] > PROBES_MAX:
         return {}
     probed: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-    for number in set(range(1, numbers[-1])).difference(numbers):
+    for number in set(range(numbers[0], numbers[-1])).difference(numbers):
         try:
             row = connection.execute(f"SELECT {listed} FROM {table} WHERE {key} = ?", (number,)).fetchone()
         except (apsw.Error, UnicodeDecodeError):

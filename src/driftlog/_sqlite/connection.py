@@ -213,8 +213,8 @@ def _translated(path: str, error: apsw.Error) -> DriftlogError | None:
             return Closed(f"{path} was closed meanwhile; open it again with app.open(path)")
         case apsw.IOError() | apsw.ProtocolError() | apsw.InterruptError() | apsw.InternalError():
             return StorageError(
-                f"{path}: {type(error).__name__}: {error}; the disk may fail, and whether the change was recorded is seen "
-                "when the file is opened again"
+                f"{path}: {type(error).__name__}: {error}; the disk may fail. Nothing was recorded unless this process "
+                "ends now; the next call opens the file anew and looks at it first"
             )
         case _:
             return None

@@ -78,10 +78,21 @@ def has_sound_versions(path: Path) -> bool:
 def _paths(source: apsw.Connection) -> Iterator[Finding]:
     """Ask as the engine does, by the indexes it asks by: SQLite's check can pass over what it then stumbles on."""
     log, chains, meta = Log(source), Chains(source), Meta(source)
+    look_ups: list[Callable[[], object]] = [
+        log.first_held,
+        log.first_held_entry,
+        log.last_placed,
+        log.controls,
+        lambda: list(log.rejected()),
+        meta.count_states,
+        meta.relays,
+        chains.version_vector,
+        chains.count_waiting_and_void,
+        lambda: awaited_types(source),
+    ]
     try:
-        log.first_held(), log.last_placed(), log.first_held_entry(), log.controls(), list(log.rejected())
-        meta.count_states(), meta.relays(), chains.version_vector(), chains.count_waiting_and_void()
-        awaited_types(source)
+        for look_up in look_ups:
+            look_up()
     except Exception as error:  # noqa: BLE001 - damage shows itself in any way
         yield Finding("structure", f"a look-up fails ({type(error).__name__}: {error})", KEPT)
 
@@ -90,9 +101,9 @@ def _difference(
     source: apsw.Connection, restored: apsw.Connection, sql: str, part: str, what: str
 ) -> Iterator[Finding]:
     """Compare what two databases answer, rows in any order."""
-    should = set(map(_comparable, raw_rows(restored, sql)))
+    should = set(raw_rows(restored, sql))
     try:
-        there = set(map(_comparable, raw_rows(source, sql)))
+        there = set(raw_rows(source, sql))
     except (apsw.Error, UnicodeDecodeError) as error:
         yield Finding(part, f"{what} cannot be read ({type(error).__name__}: {error})", REBUILDS)
         return
@@ -103,6 +114,3 @@ def _difference(
             f"{what} is not what the log says: {len(wrong)} are wrong or too many, {len(missing)} missing",
             REBUILDS,
         )
-
-
-_comparable: Callable[[tuple[Any, ...]], tuple[Any, ...]] = tuple

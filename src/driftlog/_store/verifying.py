@@ -7,7 +7,7 @@ told to others.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import apsw
 

@@ -105,7 +105,7 @@ def _damaged_tables(path: str | Path) -> Iterator[None]:
     """Say that the tables are not as they were made where SQLite finds an error in a statement: the statements are ours."""
     try:
         yield
-    except apsw.SQLError as error:
+    except (apsw.SQLError, UnicodeDecodeError) as error:
         raise Corrupt(f"{path} is damaged: its tables are not as they were made ({error}); run repair on it") from error
 
 

@@ -89,6 +89,16 @@ def weaving(rest: list[str]) -> int:
     return run("python", "-m", "tests.weaving", *rest)
 
 
+def cuts(rest: list[str]) -> int:
+    """Cut the power at every operation of every scenario, and by chance."""
+    return run("python", "-m", "tests.cuts", *rest)
+
+
+def flips(rest: list[str]) -> int:
+    """Flip bits of files, and see whether verify finds what that harmed and repair mends it."""
+    return run("python", "-m", "tests.flips", *rest)
+
+
 def flights(rest: list[str]) -> int:
     """Sync a year of departures between three airports."""
     return run("python", "-m", "examples.flights", *rest)
@@ -106,8 +116,10 @@ TASKS = {
     "campaign": campaign,
     "weaving": weaving,
     "check": check,
+    "cuts": cuts,
     "demo": demo,
     "flights": flights,
+    "flips": flips,
     "lock": lock,
     "test": test,
 }

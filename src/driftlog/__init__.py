@@ -13,6 +13,7 @@ from driftlog._sqlite.rows import Row
 from driftlog._store.findings import Agreement
 from driftlog._store.log import State
 from driftlog._store.program import reject
+from driftlog._store.restoring import Finding
 from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import DriftlogError, EventRejected
 from driftlog.space.app import App
@@ -40,6 +41,7 @@ __all__ = [
     "DriftlogError",
     "Event",
     "EventRejected",
+    "Finding",
     "Head",
     "LogEntry",
     "Past",

@@ -60,7 +60,7 @@ class ReadOnly(StorageError):
 
 
 class Corrupt(StorageError):
-    """The file's content contradicts itself; `space.rebuild()` mends the view, a backup or another device the log."""
+    """The file's content contradicts itself; `app.repair(path)` mends it from what proves itself and what others hold."""
 
 
 class UnusableFile(DriftlogError):

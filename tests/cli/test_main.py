@@ -8,7 +8,7 @@ import pytest
 from driftlog.cli.main import main
 from tests.cli.conftest import CommandLine
 
-COMMANDS = ("demo", "relay", "join", "invite", "sync", "status", "log", "why", "at", "rebuild")
+COMMANDS = ("demo", "relay", "join", "invite", "sync", "status", "log", "why", "at", "rebuild", "verify", "repair")
 
 
 def test_help_names_every_command(driftlog: CommandLine) -> None:
@@ -54,7 +54,7 @@ def test_a_command_line_that_is_wrong_is_exit_code_2(driftlog: CommandLine, argu
     assert "usage: driftlog" in outcome.err
 
 
-@pytest.mark.parametrize("command", ["status", "log", "invite", "rebuild"])
+@pytest.mark.parametrize("command", ["status", "log", "invite", "rebuild", "verify", "repair"])
 def test_a_path_that_does_not_exist_is_an_error_and_stays_so(
     driftlog: CommandLine, spec: str, tmp_path: Path, command: str
 ) -> None:

@@ -114,9 +114,7 @@ def test_rebuild_replays_the_log_and_says_that_nothing_was_wrong(
 def test_rebuild_says_that_the_tables_were_wrong_and_mends_them(
     driftlog: CommandLine, spec: str, space_file: Path, app: App
 ) -> None:
-    connection = apsw.Connection(str(space_file))
-    connection.execute("UPDATE todo SET text = 'behind the engine''s back'")
-    connection.close()
+    rewrite(space_file, "UPDATE todo SET text = 'behind the engine''s back'")
 
     outcome = driftlog("rebuild", spec, space_file)
 
@@ -225,3 +223,23 @@ def rewrite(path: Path, sql: str) -> None:
     connection = apsw.Connection(str(path))
     connection.execute(sql)
     connection.close()
+
+
+def test_verify_says_what_was_changed_behind_the_engines_back_and_repair_mends_it(
+    driftlog: CommandLine, spec: str, space_file: Path
+) -> None:
+    sound = driftlog("verify", spec, space_file)
+    rewrite(space_file, "UPDATE todo SET text = 'behind the engine''s back'")
+
+    found = driftlog("verify", spec, space_file)
+    for_a_program = driftlog("verify", spec, space_file, "--json")
+    repaired = driftlog("repair", spec, space_file)
+
+    assert (sound.code, sound.out) == (0, "nothing is damaged\n")
+    assert found.code == for_a_program.code == 1
+    assert "view: a row of the table todo is not what the log says: 2 are wrong or too many, 2 missing" in found.out
+    assert [finding["part"] for finding in for_a_program.json] == ["view"]
+    assert repaired.code == 0
+    assert "repaired; sync now" in repaired.out
+    assert driftlog("verify", spec, space_file).code == 0
+    assert "left as it is" in driftlog("repair", spec, space_file).out

@@ -5,6 +5,7 @@ to its standard output goes out line by line; a line that was cut off by the end
 """
 
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -44,6 +45,12 @@ class Child:
         assert line.endswith("\n"), f"the child ended by itself, after {self._lines[-3:]}"
         self._lines.append(line)
         return line.strip()
+
+    def pause(self, seconds: float) -> None:
+        """Stop it wherever it is, perhaps with a lock in its hand, and let it go on after a while."""
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self, rng: random.Random, delay_seconds_max: float = DELAY_SECONDS_MAX) -> list[list[str]]:
         """Kill it after a moment of chance, and give the words of all lines it had written."""

@@ -13,7 +13,7 @@ from driftlog._protocol.messages import Refusal
 from driftlog.errors import DiskFull, NewerFormat, NotADriftlogFile
 from driftlog.relay.checking import inspect
 from driftlog.relay.reading import Reading
-from driftlog.relay.writing import FORKS_PER_DEVICE_MAX, Job, Writing
+from driftlog.relay.writing import FORKS_PER_DEVICE_MAX, SPACE_BYTES_MAX, Job, Writing
 from tests.protocol.fakes import GENESIS, chain, envelope, head_of, keys_of
 
 SPACE = GENESIS.space
@@ -24,8 +24,8 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "relay.db")
 
 
-def writing(path: str, **limits: int) -> Writing:
-    return Writing(path, birthday=b"b" * 16, **limits)
+def writing(path: str, *, space_bytes_max: int = SPACE_BYTES_MAX) -> Writing:
+    return Writing(path, birthday=b"b" * 16, space_bytes_max=space_bytes_max)
 
 
 def store(writer: Writing, *envelopes: Envelope) -> list[rs.Outcome]:

@@ -229,11 +229,11 @@ def test_an_append_that_was_interrupted_while_it_waited_leaves_no_ghost() -> Non
 def test_an_interrupt_in_the_middle_of_a_group_fails_the_others_or_spares_them_but_never_hangs() -> None:
     with todo_app().open(":memory:") as space:
         appender = space._engine._appender
-        transaction = appender._store.transaction
+        transaction = appender.store.transaction
         errors: list[BaseException] = []
 
         def interrupted() -> object:
-            appender._store.transaction = transaction  # type: ignore[method-assign]
+            appender.store.transaction = transaction  # type: ignore[method-assign]
             raise KeyboardInterrupt
 
         def append(id_: str) -> None:
@@ -248,7 +248,7 @@ def test_an_interrupt_in_the_middle_of_a_group_fails_the_others_or_spares_them_b
                 thread.start()
             while len(appender._queue) < 4:
                 threading.Event().wait(0.001)
-            appender._store.transaction = interrupted  # type: ignore[method-assign, assignment]
+            appender.store.transaction = interrupted  # type: ignore[method-assign, assignment]
         for thread in threads:
             thread.join(20)
             assert not thread.is_alive()

@@ -3,7 +3,8 @@
 Says nothing about what is stored (`_store`, `relay`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal
@@ -52,17 +53,18 @@ def connect(
     durability: Durability = "full",
     is_read_only: bool = False,
     page_bytes: int = PAGE_BYTES,
+    vfs: str = "",
     identify: Callable[[apsw.Connection], None] = _nothing,
 ) -> apsw.Connection:
     """Open a connection with Driftlog's settings. `:memory:` is allowed; a file that cannot be written is opened so.
 
     `full` syncs the WAL at every commit; `relaxed` at checkpoints only, and may lose a suffix in a power cut. `page_bytes`
-    is for a file that is new. `identify`
-    may refuse the file by raising: it is asked before anything is set, because making a stranger's file a WAL database
-    would change it.
+    is for a file that is new. `vfs` names the SQLite VFS that stands for the disk, the platform's own if it is empty.
+    `identify` may refuse the file by raising: it is asked before anything is set, because making a stranger's file a WAL
+    database would change it.
     """
     flags = apsw.SQLITE_OPEN_READONLY if is_read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-    connection = _open(str(path), flags)
+    connection = _open(str(path), flags, vfs)
     try:
         identify(connection)
         _configure(connection, durability, page_bytes, is_read_only=is_read_only)
@@ -92,9 +94,9 @@ def _configure(connection: apsw.Connection, durability: Durability, page_bytes: 
         connection.pragma("wal_autocheckpoint", AUTOCHECKPOINT_BYTES // page_bytes)
 
 
-def _open(path: str, flags: int) -> apsw.Connection:
+def _open(path: str, flags: int, vfs: str) -> apsw.Connection:
     try:
-        return _opened(path, flags)
+        return _opened(path, flags, vfs)
     except (apsw.CantOpenError, apsw.ReadOnlyError):
         # A WAL database needs a writable directory even to be read, unless SQLite is told that nobody else is there.
         # That is only true of the content if the WAL holds nothing that was not yet moved into the database.
@@ -102,11 +104,11 @@ def _open(path: str, flags: int) -> apsw.Connection:
         if not Path(path).exists() or (wal.exists() and wal.stat().st_size > 0):
             raise
         uri = f"{Path(path).absolute().as_uri()}?immutable=1"
-        return _opened(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        return _opened(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, vfs)
 
 
-def _opened(path: str, flags: int) -> apsw.Connection:
-    connection = apsw.Connection(path, flags=flags, statementcachesize=STATEMENTS_CACHED)
+def _opened(path: str, flags: int, vfs: str) -> apsw.Connection:
+    connection = apsw.Connection(path, flags=flags, vfs=vfs or None, statementcachesize=STATEMENTS_CACHED)
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         # Nothing is read until the first statement: only now is it known whether the file and its WAL can be used.
@@ -115,6 +117,34 @@ def _opened(path: str, flags: int) -> apsw.Connection:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def synced_to_disk(connection: apsw.Connection) -> Iterator[None]:
+    """Let the transaction within survive a power cut, and with it all before it, even where durability is relaxed."""
+    before = connection.pragma("synchronous")
+    connection.pragma("synchronous", "full")
+    try:
+        yield
+    finally:
+        connection.pragma("synchronous", before)
+
+
+def empty_wal(connection: apsw.Connection) -> None:
+    """Write all that the WAL holds into the database, sync it there, and let the WAL begin anew from its start.
+
+    What a failed sync left in memory only is so written again. Raises `apsw.BusyError` while others read older states.
+    """
+    if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]:
+        raise apsw.BusyError("others are reading what the WAL holds")
+
+
+def abandon(connection: apsw.Connection) -> None:
+    """Close a connection in doubt, writing nothing through it. What closing meets says nothing new."""
+    with suppress(apsw.Error):
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    with suppress(apsw.Error):
+        connection.close()
 
 
 class write_transaction:  # noqa: N801 - it is used as a verb; a class, because a generator would cost every append 2 µs
@@ -183,8 +213,8 @@ def _translated(path: str, error: apsw.Error) -> DriftlogError | None:
             return Closed(f"{path} was closed meanwhile; open it again with app.open(path)")
         case apsw.IOError() | apsw.ProtocolError() | apsw.InterruptError() | apsw.InternalError():
             return StorageError(
-                f"{path}: {type(error).__name__}: {error}; the disk may fail, and whether the change was recorded is seen "
-                "when the file is opened again"
+                f"{path}: {type(error).__name__}: {error}; the disk may fail. Nothing was recorded unless this process "
+                "ends now; the next call opens the file anew and looks at it first"
             )
         case _:
             return None

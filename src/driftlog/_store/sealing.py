@@ -15,9 +15,15 @@ SealBatch = Callable[[Batch, BatchSeq, EnvelopeHash], Envelope]
 
 
 def seal_pending(log: Log, chains: Chains, meta: Meta, device: DeviceKey, seal: SealBatch) -> int:
-    """Seal all events of the device that are in no envelope yet, and give how many envelopes were made."""
+    """Seal all events of the device that are in no envelope yet, and give how many envelopes were made.
+
+    None are while the own chain is not whole here, as after a repair: what was lost of it comes back from those who have it,
+    and a next one sealed before that would look like a fork.
+    """
     made = 0
     head, sealed_hlc = meta.own_branch()
+    if head is not None and not chains.holds(device, head):
+        return 0
     while records := log.own_after(device, sealed_hlc, ENVELOPE_EVENTS_MAX):
         run = split_records(records)[0]
         heads = chains.untold(device, ENVELOPE_HEADS_MAX)

@@ -163,17 +163,6 @@ class Store:
             raise self._failure
         assert self.connection.in_transaction
 
-    @contextmanager
-    def synced_to_disk(self) -> Iterator[None]:
-        """Let the transaction within survive a power cut, and with it all before it, even where durability is relaxed."""
-        connection = self.connection
-        before = connection.pragma("synchronous")
-        connection.pragma("synchronous", "full")
-        try:
-            yield
-        finally:
-            connection.pragma("synchronous", before)
-
     def _refresh(self, *, may_fold: bool) -> None:
         # SQLite counts its own commits and, as a transaction begins, that there were others; only then is the answer true.
         version = self.connection.data_version()

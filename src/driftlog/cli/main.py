@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from driftlog.cli import at, demo, invite, join, log, rebuild, relay, status, sync, why
+from driftlog.cli import at, demo, invite, join, log, rebuild, relay, status, sync, verify, why
 from driftlog.cli.arguments import Subparsers, UsageError
 from driftlog.errors import DriftlogError, InvalidKey
 
@@ -30,6 +30,7 @@ _COMMANDS: Final[tuple[Callable[[Subparsers], None], ...]] = (
     why.add,
     at.add,
     rebuild.add,
+    verify.add,
 )
 
 

@@ -47,10 +47,10 @@ class Counts:
 class Reading:
     """A read-only connection to the relay's file. For one thread at a time."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, vfs: str = "") -> None:
         self._path = path
         with storage_errors(path):
-            self._connection = connect(path, is_read_only=True)
+            self._connection = connect(path, is_read_only=True, vfs=vfs)
             self.birthday = Birthday(self._connection.execute("SELECT birthday FROM relay").get)
 
     def close(self) -> None:

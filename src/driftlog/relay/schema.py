@@ -56,11 +56,11 @@ CREATE TABLE fork (                 -- proof that a device key signed two envelo
 """
 
 
-def open_file(path: str, birthday: bytes) -> apsw.Connection:
+def open_file(path: str, birthday: bytes, *, vfs: str = "") -> apsw.Connection:
     """Open the relay's file, or make it, born with the given birthday. Raises `UnusableFile` and `StorageError`."""
     with storage_errors(path):
-        _refuse_foreign(path)
-        connection = connect(path)
+        _refuse_foreign(path, vfs)
+        connection = connect(path, vfs=vfs)
         with write_transaction(connection):
             if connection.pragma("application_id") == 0:
                 connection.execute(TABLES)
@@ -70,9 +70,9 @@ def open_file(path: str, birthday: bytes) -> apsw.Connection:
         return connection
 
 
-def _refuse_foreign(path: str) -> None:
+def _refuse_foreign(path: str, vfs: str) -> None:
     # With a connection that sets nothing: turning a stranger's file into a WAL database would be a change to it.
-    plain = apsw.Connection(path)
+    plain = apsw.Connection(path, vfs=vfs or None)
     try:
         application = plain.pragma("application_id")
         version = plain.pragma("user_version")

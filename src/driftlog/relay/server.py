@@ -60,6 +60,8 @@ class RelayConfig:
     tls: ssl.SSLContext | None = None
     """None serves `ws://`: put a proxy that speaks TLS in front of it."""
     space_bytes_max: int = SPACE_BYTES_MAX
+    vfs: str = ""
+    """The SQLite VFS that stands for the disk; the platform's own if it is empty."""
     connections_max: int = CONNECTIONS_MAX
     """More are refused with HTTP 503."""
     connections_per_address_max: int = CONNECTIONS_PER_ADDRESS_MAX
@@ -74,8 +76,13 @@ class Relay:
         self.hub = Hub()
         self._conversations: dict[Conversation, asyncio.Task[None]] = {}
         path = str(config.path)
-        self._writing = Writing(path, birthday=os.urandom(BIRTHDAY_BYTES), space_bytes_max=config.space_bytes_max)
-        self._reading = Reading(path)
+        self._writing = Writing(
+            path,
+            birthday=os.urandom(BIRTHDAY_BYTES),
+            space_bytes_max=config.space_bytes_max,
+            vfs=config.vfs,
+        )
+        self._reading = Reading(path, vfs=config.vfs)
         self.birthday: Birthday = self._reading.birthday
         self._reader = ThreadPoolExecutor(1, "driftlog-relay-reader")
         self._checks = Checks()

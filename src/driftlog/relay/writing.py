@@ -14,7 +14,7 @@ from driftlog._core.version_vector import Head
 from driftlog._protocol.limits import HEADS_PER_FRAME_MAX
 from driftlog._protocol.messages import Refusal
 from driftlog._protocol.relay_session import Accepted, Outcome, Rejected
-from driftlog._sqlite.connection import storage_errors, write_transaction
+from driftlog._sqlite.connection import abandon, empty_wal, storage_errors, write_transaction
 from driftlog._sqlite.rows import raw_rows
 from driftlog.relay.schema import POSITION_BITS, open_file
 
@@ -78,11 +78,12 @@ class _Space:
 class Writing:
     """The one connection that writes the relay's file. For one thread."""
 
-    def __init__(self, path: str, *, birthday: bytes, space_bytes_max: int = SPACE_BYTES_MAX) -> None:
+    def __init__(self, path: str, *, birthday: bytes, space_bytes_max: int = SPACE_BYTES_MAX, vfs: str = "") -> None:
         self._path = path
+        self._vfs = vfs
         self._birthday = birthday
         self._space_bytes_max = space_bytes_max
-        self._connection = open_file(path, birthday)
+        self._connection = open_file(path, birthday, vfs=vfs)
 
     def close(self) -> None:
         """Let go of the file; SQLite moves the WAL into it."""
@@ -91,8 +92,16 @@ class Writing:
     def reopen(self) -> None:
         """Begin anew after a failure: a connection whose sync failed cannot say what is on disk."""
         with storage_errors(self._path):
-            self._connection.close()
-        self._connection = open_file(self._path, self._birthday)
+            # The old one stays open meanwhile, and with it SQLite's index of the WAL, which never had what failed.
+            connection = open_file(self._path, self._birthday, vfs=self._vfs)
+            try:
+                # What the failed sync left in memory only would otherwise count as written for ever.
+                empty_wal(connection)
+            except BaseException:
+                abandon(connection)
+                raise
+        abandon(self._connection)
+        self._connection = connection
 
     def commit(self, jobs: Sequence[Job]) -> list[tuple[Outcome, ...]]:
         """Judge and store, in order, in one transaction. When this returns, what it accepts is durable.

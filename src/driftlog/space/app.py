@@ -16,6 +16,7 @@ from driftlog._sqlite.local import NO_LOCAL_TABLES, check_view_stands_alone, dec
 from driftlog._sqlite.tables import declare_tables
 from driftlog._store.program import Effect, Materializer, Program, Upgrade
 from driftlog._store.rebuilding import Progress, untold
+from driftlog._store.restoring import Finding
 from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import InvalidApp
 from driftlog.space.declaring import (
@@ -26,6 +27,7 @@ from driftlog.space.declaring import (
     check_upgrades,
 )
 from driftlog.space.opening import Clock, join_space, open_space
+from driftlog.space.repairing import repair_space
 from driftlog.space.space import Space
 
 _EventT = TypeVar("_EventT", bound=Event)
@@ -139,13 +141,14 @@ class App:
         clock: Clock = system_clock,
         entropy: Entropy = os.urandom,
         progress: Progress | None = None,
+        vfs: str = "",
     ) -> Space:
         """Open the space in the file at `path`, or found a new one there if there is no file.
 
         `":memory:"` gives a space that ends with the process. `durability="full"`: what `append` returned for survives
         a power cut; `"relaxed"`: a power cut may lose the last appends, never consistency, and what another device or a
-        relay was given is always kept. `clock` gives milliseconds since 1970 and `entropy(n)` gives n random bytes; they
-        are arguments for tests.
+        relay was given is always kept. `clock` gives milliseconds since 1970, `entropy(n)` n random bytes, `vfs` names the
+        SQLite VFS that stands for the disk; they are arguments for tests.
 
         If the tables, event types or upgrades have changed since the file was last open, the view is rebuilt from the log
         first, at about 10 µs an event. `progress(done, in_all)` is called meanwhile, every so often; what it raises cancels
@@ -157,7 +160,13 @@ class App:
         written is opened for reading: `space.is_read_only`.
         """
         return open_space(
-            self._program(), path, durability=durability, clock=clock, entropy=entropy, progress=progress or untold
+            self._program(),
+            path,
+            durability=durability,
+            clock=clock,
+            entropy=entropy,
+            progress=progress or untold,
+            vfs=vfs,
         )
 
     def join(
@@ -168,6 +177,7 @@ class App:
         durability: Durability = "full",
         clock: Clock = system_clock,
         entropy: Entropy = os.urandom,
+        vfs: str = "",
     ) -> Space:
         """Make this device a member of the space that an invite link names, in a new file at `path`.
 
@@ -175,7 +185,17 @@ class App:
         another app, and `UnusableFile` if there is something at `path` already.
         """
         invite = Invite.parse(link)
-        return join_space(self._program(), path, invite, durability=durability, clock=clock, entropy=entropy)
+        return join_space(self._program(), path, invite, durability=durability, clock=clock, entropy=entropy, vfs=vfs)
+
+    def repair(self, path: str | Path, *, clock: Clock = system_clock) -> list[Finding]:
+        """Mend the file at `path`, and give what was damaged; nothing is written if all is well.
+
+        What proves itself is kept: envelopes, events, this device's place. Tables, log and undo data are made anew from
+        them. Damaged envelopes are dropped and asked for again by syncing; only an own event that was in none yet is lost,
+        and named as such. One transaction, so other processes may have the file open; costs what `space.verify` does, twice.
+        Raises `Corrupt` where the file no longer says which space it is, and `MissingDeviceKey` without its key file.
+        """
+        return repair_space(self._program(), Path(path), clock=clock)
 
     def _program(self) -> Program:
         check_upgrades(self._materializers, self._upgrades)

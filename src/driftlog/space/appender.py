@@ -34,7 +34,7 @@ class Appender:
     """Queues appends and runs them in groups under the write lock."""
 
     def __init__(self, store: Store, lock: RLock) -> None:
-        self._store = store
+        self.store = store
         self._lock = lock
         self._queue: deque[_Request] = deque()
 
@@ -43,7 +43,7 @@ class Appender:
         if not self._queue and self._lock.acquire(blocking=False):
             # Nobody waits and nobody writes: no group to share with. Whoever comes now queues behind the lock.
             try:
-                return self._store.append_alone(prepared)
+                return self.store.append_alone(prepared)
             except Rejection as rejection:
                 raise rejected(rejection) from rejection.__cause__
             finally:
@@ -68,9 +68,9 @@ class Appender:
         try:
             while self._queue and len(group) < GROUP_APPENDS_MAX:
                 group.append(self._queue.popleft())
-            with self._store.transaction():
+            with self.store.transaction():
                 if len(group) == 1:
-                    group[0].timestamps = self._store.append(group[0].prepared)
+                    group[0].timestamps = self.store.append(group[0].prepared)
                 else:
                     for request in group:
                         self._append_one(request)
@@ -91,12 +91,12 @@ class Appender:
             request.error = request.error or error
 
     def _is_in_log(self, request: _Request) -> bool:
-        return bool(request.timestamps) and self._store.log.holds(request.timestamps[0])
+        return bool(request.timestamps) and self.store.log.holds(request.timestamps[0])
 
     def _append_one(self, request: _Request) -> None:
         try:
-            with self._store.savepoint():
-                request.timestamps = self._store.append(request.prepared)
+            with self.store.savepoint():
+                request.timestamps = self.store.append(request.prepared)
         except Rejection as rejection:
             request.error = rejected(rejection)
 

@@ -14,12 +14,14 @@ from driftlog._core.clock import Timestamp
 from driftlog._core.envelope import Envelope
 from driftlog._core.event import Event
 from driftlog._crypto.keys import Entropy, SpaceKeys
-from driftlog._sqlite.connection import storage_errors
+from driftlog._sqlite.connection import Durability, abandon, connect, empty_wal, storage_errors, synced_to_disk
 from driftlog._store.batches import Received
 from driftlog._store.program import Program
 from driftlog._store.reading import check_not_upgrading
 from driftlog._store.rebuilding import Progress, untold
+from driftlog._store.schema import PAGE_BYTES
 from driftlog._store.settled import settled
+from driftlog._store.soundness import check_end
 from driftlog._store.store import Store
 from driftlog.errors import Closed, DriftlogError, ReadOnly
 from driftlog.space.appender import Appender
@@ -28,6 +30,7 @@ from driftlog.space.entries import prepare_events
 from driftlog.space.exchange import Exchange
 from driftlog.space.listeners import Listeners
 from driftlog.space.reader import Reader
+from driftlog.space.reopening import Reopening
 from driftlog.space.telling import Telling
 
 MEMORY = ":memory:"
@@ -46,6 +49,8 @@ class Engine:
         clock: Callable[[], int],
         entropy: Entropy,
         progress: Progress = untold,
+        durability: Durability = "full",
+        vfs: str = "",
     ) -> None:
         self.path = path
         self.program = program
@@ -55,25 +60,21 @@ class Engine:
         self.changed = Listeners()
         self.is_read_only = connection.readonly("main")
         self._connection = connection
+        self._connection_name = connection.filename or path
         self._lock = RLock()
         self._is_closed = False
         self._transaction_thread: int | None = None
-        self._store = Store(
-            connection,
-            program,
-            space=keys.space,
-            device=keys.device_key,
-            clock=clock,
-            seal=self.exchange.seal,
-            open_envelope=self.exchange.open,
-        )
+        self._durability: Durability = durability
+        self._vfs = vfs
+        self.reopening = Reopening(self._reopen)
+        self._store = self._store_on(connection)
         self._appender = Appender(self._store, self._lock)
         self.telling = Telling(self._store.verdicts, program, keys.device_key, self.settled)
         if not self.is_read_only:
             self._store.rebuild_if_outdated(progress)
         # A space in memory, or one opened read-only, has a single connection.
         is_shared = path == MEMORY or self.is_read_only
-        self.reader = Reader(connection, self._lock, path, is_shared=is_shared)
+        self.reader = Reader(connection, self._lock, path, self.reopening, is_shared=is_shared, vfs=vfs)
         self.comparing = Comparing(self)
 
     # --- access to the store -----------------------------------------------------------------------------------------
@@ -81,7 +82,7 @@ class Engine:
     @contextmanager
     def reading(self) -> Iterator[Store]:
         """Hold the lock, for what needs the store's own connection but writes nothing."""
-        with storage_errors(self.path), self._lock:
+        with storage_errors(self.path), self._lock, self.reopening.watching():
             self.check_open()
             yield self._store
 
@@ -92,11 +93,11 @@ class Engine:
         Once it is committed and the lock let go, the app is told what it changed.
         """
         self.check_writable()
-        with storage_errors(self.path), self._lock:
+        with storage_errors(self.path), self._lock, self.reopening.watching():
             self.check_writable()
             self._transaction_thread = get_ident()
             try:
-                with self._store.synced_to_disk() if is_synced else nullcontext(), self._store.transaction():
+                with synced_to_disk(self._connection) if is_synced else nullcontext(), self._store.transaction():
                     yield self._store
             finally:
                 self._transaction_thread = None
@@ -112,7 +113,8 @@ class Engine:
         self.check_writable()
         try:
             timestamps = self._appender.append(prepared)
-        except apsw.Error:
+        except apsw.Error as error:
+            self.reopening.note(error)
             with storage_errors(self.path):
                 raise
         self.changed.tell()
@@ -187,11 +189,55 @@ class Engine:
             self._connection.close()
         self.telling.settling.close()
 
+    def _store_on(self, connection: apsw.Connection) -> Store:
+        return Store(
+            connection,
+            self.program,
+            space=self.keys.space,
+            device=self.keys.device_key,
+            clock=self.clock,
+            seal=self.exchange.seal,
+            open_envelope=self.exchange.open,
+        )
+
+    def _reopen(self) -> None:
+        """Open the file anew, as `reopening` says; a space in memory has no file that could fail."""
+        if self.path == MEMORY:
+            return
+        connection = connect(
+            self._connection_name,
+            durability=self._durability,
+            is_read_only=self.is_read_only,
+            page_bytes=PAGE_BYTES,
+            vfs=self._vfs,
+        )
+        try:
+            if not self.is_read_only:
+                empty_wal(connection)
+            check_end(connection, self.keys.space, self.path)
+            self.reader.reopen(connection)
+        except BaseException:
+            abandon(connection)
+            raise
+        verdicts = self._store.verdicts
+        abandon(self._connection)
+        self._connection = connection
+        self._store = self._appender.store = self._store_on(connection)
+        # The app's callbacks wait for what this one holds.
+        self._store.verdicts = verdicts
+
     def check_open(self) -> None:
-        """Raise `Closed` after `close`, and within an upgrade, which may use nothing but its fields."""
+        """Raise `Closed` after `close`, and within an upgrade, which may use nothing but its fields.
+
+        Where the machine has failed since, open the file anew first, and raise what that meets.
+        """
         check_not_upgrading()
         if self._is_closed:
             raise Closed(f"the space at {self.path} was closed; open it again with app.open(path)")
+        # Within a transaction, that waits until it is over: it cannot commit any more.
+        if self.reopening.is_due and self._transaction_thread != get_ident():
+            with storage_errors(self.path), self._lock:
+                self.reopening.mend()
 
     def check_writable(self) -> None:
         """Raise unless this thread may begin to write."""

@@ -10,7 +10,7 @@ from driftlog._core.genesis import Genesis, Invite
 from driftlog._core.wire import Malformed
 from driftlog._crypto import keys as crypto_keys
 from driftlog._crypto.keys import SEED_BYTES, Entropy, SpaceKeys
-from driftlog._sqlite.connection import Durability, connect, storage_errors, write_transaction
+from driftlog._sqlite.connection import Durability, connect, storage_errors, synced_to_disk, write_transaction
 from driftlog._store import schema
 from driftlog._store.meta import Meta
 from driftlog._store.program import Program
@@ -33,18 +33,36 @@ def open_space(
     clock: Clock,
     entropy: Entropy,
     progress: Progress,
+    vfs: str,
 ) -> Space:
     """Open the space at `path`, or found one there."""
-    with _connected(path, durability) as connection:
+    with _connected(path, durability, vfs) as connection:
         seed = entropy(SEED_BYTES)
         genesis, epoch_key = crypto_keys.found_space(seed, entropy)
         keys = _write(connection, program, path, seed, genesis, epoch_key) or _read(connection, program, path)
-        engine = Engine(connection, program, keys, path=str(path), clock=clock, entropy=entropy, progress=progress)
+        engine = Engine(
+            connection,
+            program,
+            keys,
+            path=str(path),
+            clock=clock,
+            entropy=entropy,
+            progress=progress,
+            durability=durability,
+            vfs=vfs,
+        )
         return Space(engine)
 
 
 def join_space(
-    program: Program, path: str | Path, invite: Invite, *, durability: Durability, clock: Clock, entropy: Entropy
+    program: Program,
+    path: str | Path,
+    invite: Invite,
+    *,
+    durability: Durability,
+    clock: Clock,
+    entropy: Entropy,
+    vfs: str,
 ) -> Space:
     """Make a new file at `path` for the space of an invite."""
     if invite.app_name != program.name:
@@ -53,21 +71,26 @@ def join_space(
         )
     if not crypto_keys.is_for(invite):
         raise InvalidInvite("the invite's key is not the one that its space was founded with; ask for a new invite")
-    with _connected(path, durability) as connection:
+    with _connected(path, durability, vfs) as connection:
         keys = _write(connection, program, path, entropy(SEED_BYTES), invite.genesis, invite.epoch_key)
         if keys is None:
             raise UnusableFile(f"{path} exists already; join with the path of a new file, this one was left as it is")
-        return Space(Engine(connection, program, keys, path=str(path), clock=clock, entropy=entropy))
+        return Space(
+            Engine(
+                connection, program, keys, path=str(path), clock=clock, entropy=entropy, durability=durability, vfs=vfs
+            )
+        )
 
 
 @contextmanager
-def _connected(path: str | Path, durability: Durability) -> Iterator[apsw.Connection]:
+def _connected(path: str | Path, durability: Durability, vfs: str) -> Iterator[apsw.Connection]:
     """Connect, and let go of the file again if what follows fails."""
-    with storage_errors(str(path)):
+    with storage_errors(str(path)), _damaged_tables(path):
         connection = connect(
             path,
             durability=durability,
             page_bytes=schema.PAGE_BYTES,
+            vfs=vfs,
             identify=lambda opened: schema.identify(opened, path),
         )
         try:
@@ -77,6 +100,15 @@ def _connected(path: str | Path, durability: Durability) -> Iterator[apsw.Connec
             raise
 
 
+@contextmanager
+def _damaged_tables(path: str | Path) -> Iterator[None]:
+    """Say that the tables are not as they were made where SQLite finds an error in a statement: the statements are ours."""
+    try:
+        yield
+    except (apsw.SQLError, UnicodeDecodeError) as error:
+        raise Corrupt(f"{path} is damaged: its tables are not as they were made ({error}); run repair on it") from error
+
+
 def _write(
     connection: apsw.Connection, program: Program, path: str | Path, seed: bytes, genesis: Genesis, epoch_key: bytes
 ) -> SpaceKeys | None:
@@ -84,7 +116,9 @@ def _write(
     if not schema.is_empty(connection):
         return None
     keys = SpaceKeys.of(seed, genesis, epoch_key)
-    with write_transaction(connection):
+    # Even where durability is relaxed: an invite may be given to others as soon as this returns, and a space that was
+    # forgotten would be founded again as another one.
+    with synced_to_disk(connection), write_transaction(connection):
         if not schema.is_empty(connection):
             return None
         if str(path) != MEMORY:

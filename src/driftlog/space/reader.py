@@ -6,22 +6,27 @@ from threading import Lock, RLock
 
 import apsw
 
-from driftlog._sqlite.connection import connect
+from driftlog._sqlite.connection import abandon, connect
+from driftlog.space.reopening import Reopening
 
 
 class Reader:
     """Lends a connection that reads; one borrower at a time. A shared one is the writer's, and takes turns with it."""
 
-    def __init__(self, writer: apsw.Connection, lock: RLock, path: str, *, is_shared: bool) -> None:
+    def __init__(
+        self, writer: apsw.Connection, lock: RLock, path: str, reopening: Reopening, *, is_shared: bool, vfs: str = ""
+    ) -> None:
         self.path = path
+        self._vfs = vfs
+        self._reopening = reopening
         self._is_shared = is_shared
         self._lock = lock if is_shared else Lock()
-        self._connection = writer if is_shared else connect(path, is_read_only=True)
+        self._connection = writer if is_shared else connect(path, is_read_only=True, vfs=vfs)
 
     @contextmanager
     def connection(self) -> Iterator[apsw.Connection]:
         """Borrow the connection; statements on it must be finished when it is given back."""
-        with self._lock:
+        with self._lock, self._reopening.watching():
             yield self._connection
 
     @contextmanager
@@ -37,7 +42,9 @@ class Reader:
             try:
                 yield connection
             finally:
-                connection.execute("COMMIT")
+                # An I/O error has ended it already; ending it again would raise an error in place of that one.
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
 
     @contextmanager
     def apart(self) -> Iterator[apsw.Connection]:
@@ -47,12 +54,21 @@ class Reader:
                 yield connection
             return
         # By the connection's own name for the file: the working directory may have changed since the space was opened.
-        connection = connect(self._connection.filename, is_read_only=True)
-        try:
-            connection.execute("BEGIN")
-            yield connection
-        finally:
-            connection.close()
+        with self._reopening.watching():
+            connection = connect(self._connection.filename, is_read_only=True, vfs=self._vfs)
+            try:
+                connection.execute("BEGIN")
+                yield connection
+            finally:
+                connection.close()
+
+    def reopen(self, writer: apsw.Connection) -> None:
+        """Read through a new connection from now on."""
+        with self._lock:
+            name, before = self._connection.filename, self._connection
+            self._connection = writer if self._is_shared else connect(name, is_read_only=True, vfs=self._vfs)
+            if not self._is_shared:
+                abandon(before)
 
     def close(self) -> None:
         """Close the connection, if it is this reader's own."""

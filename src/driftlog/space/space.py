@@ -18,12 +18,14 @@ from driftlog._sqlite.reading import query_all
 from driftlog._sqlite.rows import Parameters, Row, SqlValue
 from driftlog._store.reading import check_not_upgrading
 from driftlog._store.rebuilding import Progress, untold
+from driftlog._store.restoring import Finding
 from driftlog._store.view import view_digest
 from driftlog.space.effects import Effects
 from driftlog.space.engine import Engine
 from driftlog.space.entries import decode_entries
 from driftlog.space.past import Past, check_timestamp, view_at
 from driftlog.space.rejected import rejected_entries
+from driftlog.space.repairing import verify_space
 from driftlog.space.settling import settle
 from driftlog.space.status import Comparison, LogEntry, Receipt, Rejected, Status, Verdict
 from driftlog.space.survey import survey
@@ -96,6 +98,16 @@ class Space:
         as any error does. A space in memory has one connection: a query in `progress` sees the tables half made.
         """
         return self._engine.rebuild(progress or untold)
+
+    def verify(self) -> list[Finding]:
+        """Read all of the file, and give what in it is not as it was written; empty if all is well.
+
+        Every envelope's signature and place, every event's hash, undo data, view, chains and SQLite's own structure.
+        `app.repair` mends what is found. Local tables and how far relays were read prove nothing and cannot be verified.
+        Makes the space anew in memory to compare with: about 100 µs an envelope and 15 µs an event, and as much memory as
+        the file.
+        """
+        return verify_space(self._engine)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 

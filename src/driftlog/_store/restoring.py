@@ -1,0 +1,351 @@
+"""A space's file made anew, in memory, of what in the old one proves itself: envelopes by signature, events by hash.
+
+Nearly all of a file follows from its envelopes and from this device's events that are in none yet: the log, what became of
+each event, undo data, view, chains and heads. So this is both what a repair writes, and what a verification compares with.
+What proves nothing by itself is taken over as it is: local tables, and how far relays were read.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import apsw
+
+from driftlog._core.batch import Batch
+from driftlog._core.clock import Hlc, Timestamp, is_held
+from driftlog._core.envelope import Envelope
+from driftlog._core.event import Record, place
+from driftlog._core.ids import NO_ENVELOPE, DeviceKey, EnvelopeHash, SpaceId
+from driftlog._core.version_vector import Head
+from driftlog._sqlite.connection import connect, write_transaction
+from driftlog._sqlite.sqltext import fold, quote
+from driftlog._store import schema
+from driftlog._store.local import local_names
+from driftlog._store.log import STATES, Log, State
+from driftlog._store.meta import Branch, Meta, RelayMark
+from driftlog._store.program import Program
+from driftlog._store.salvage import rows_of
+from driftlog._store.store import Store
+from driftlog._store.view import View
+from driftlog.errors import InvalidEnvelope
+
+_LOG_COLUMNS: Final = ("hlc", "device", "hash", "wall_ms", "CAST(name AS BLOB)", "version", "payload", "state")
+_LOG_KEYS: Final = {"driftlog_log": ("hlc",), "driftlog_tie": ("hlc", "device", "hash")}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in a file that is not as it was written."""
+
+    part: str
+    """Where: structure, fact, envelope, event, outcome, view, chain or schema."""
+    problem: str
+    remedy: str
+
+
+REBUILDS: Final = "repair makes it anew from the log"
+FETCHED: Final = "repair drops it, and it is fetched again from a relay or another device"
+KEPT: Final = "repair keeps what can be read; what was in no envelope yet and cannot be is lost"
+FOUND: Final = "repair finds it in the envelopes"
+LOST: Final = "it was in no envelope yet, so nobody else has it: it is lost, and repair drops it"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a restoration is told: whose file it is, and what opens its envelopes."""
+
+    program: Program
+    space: SpaceId
+    device: DeviceKey
+    now_ms: int
+    open_envelope: Callable[[bytes], tuple[Envelope, Batch]]
+    seal: Callable[..., Envelope]
+
+
+@dataclass(slots=True)
+class _Chained:
+    """An envelope in its chain, and the events of it that count."""
+
+    number: int
+    envelope: Envelope
+    last_hlc: int
+    void_count: int
+    is_chained: bool
+
+
+@dataclass(slots=True)
+class Restored:
+    """A database in memory as the file should be, and what in the file was not so."""
+
+    connection: apsw.Connection
+    findings: list[Finding] = field(default_factory=list)
+    has_lost_envelopes: bool = False
+
+
+def restore(source: apsw.Connection, context: Context) -> Restored:
+    """Make a space anew of what can be read through a connection, within the caller's read transaction if it has one."""
+    return _Restoration(source, context).run()
+
+
+class _Restoration:
+    def __init__(self, source: apsw.Connection, context: Context) -> None:
+        self._source = source
+        self._context = context
+        self._findings: list[Finding] = []
+        self._is_lost = False
+
+    def run(self) -> Restored:
+        chains, events = self._chains()
+        meta = {str(key): value for key, value in self._rows("driftlog_meta", ("key", "value"), ("key",))}
+        branch, is_whole = self._own_branch(chains)
+        there, held = self._sort_out(events, branch, is_own_whole=is_whole)
+        connection = connect(":memory:", page_bytes=_page_bytes(self._source))
+        try:
+            with write_transaction(connection):
+                self._write(connection, chains, meta, branch)
+                # In the file's order: of events with one stamp, the first lies in the one table, the others in the other.
+                for at in dict.fromkeys((*there, *sorted(events))):
+                    Log(connection).insert(at, events[at], State.HELD if at in held else State.APPLIED)
+            self._rebuild(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return Restored(connection, self._findings, self._is_lost)
+
+    def _found(self, part: str, problem: str, remedy: str) -> None:
+        self._findings.append(Finding(part, problem, remedy))
+
+    def _rows(self, table: str, columns: tuple[str, ...], key: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        rows, said = rows_of(self._source, table, columns, key)
+        if said is not None:
+            self._found("structure", f"{table} cannot be read to its end ({said})", KEPT)
+        return rows
+
+    # --- envelopes ---------------------------------------------------------------------------------------------------
+
+    def _chains(self) -> tuple[list[_Chained], dict[Timestamp, Record]]:
+        """Open every envelope, put each after its predecessor, and give the events of those whose chain is complete."""
+        opened: dict[tuple[DeviceKey, int, EnvelopeHash], tuple[int, Envelope, Batch]] = {}
+        for number, raw in self._rows("driftlog_envelope", ("id", "raw"), ("id",)):
+            try:
+                envelope, batch = self._context.open_envelope(bytes(raw))
+            except (InvalidEnvelope, TypeError) as error:
+                self._is_lost = True
+                self._found("envelope", f"envelope {number} of the file is damaged ({error})", FETCHED)
+                continue
+            header = envelope.header
+            opened.setdefault((header.device, header.batch_seq, envelope.hash), (number, envelope, batch))
+        chained: dict[tuple[DeviceKey, int, EnvelopeHash], int] = {}
+        chains: list[_Chained] = []
+        events: dict[Timestamp, Record] = {}
+        for (device, seq, hashed), (number, envelope, batch) in sorted(opened.items(), key=lambda item: item[0][:2]):
+            previous = envelope.header.previous
+            last = 0 if previous == NO_ENVELOPE else chained.get((device, seq - 1, previous))
+            if last is None:
+                chains.append(_Chained(number, envelope, 0, 0, is_chained=False))
+                continue
+            valid = [record for record in batch.records if record.hlc > last]
+            end = chained[device, seq, hashed] = max(last, batch.records[-1].hlc)
+            chains.append(_Chained(number, envelope, end, len(batch.records) - len(valid), is_chained=True))
+            events |= {place(self._context.space, device, record): record for record in valid}
+        return chains, events
+
+    def _own_branch(self, chains: list[_Chained]) -> tuple[Branch, bool]:
+        """Give the end of what this device has sealed, and whether all of it is here."""
+        own = [each for each in chains if each.envelope.header.device == self._context.device]
+        there = {Head(each.envelope.header.batch_seq, each.envelope.hash): each for each in own}
+        complete = {head for head, each in there.items() if each.is_chained}
+        newest = max(complete, default=None)
+        last_hlc = max((each.last_hlc for each in own if each.is_chained), default=0)
+        try:
+            branch = Meta(self._source).own_branch()
+        except Exception as error:  # noqa: BLE001 - whatever a damaged value is taken for
+            self._found("fact", f"the end of this device's chain is damaged ({error})", FOUND)
+            return Branch(max(there, default=None), last_hlc), max(there, default=None) == newest
+        head = branch.head
+        if head is not None and head not in complete and _is_missing(head, set(there), newest):
+            words = f"of this device's envelopes up to {head.batch_seq}, some are not here"
+            self._found("envelope", words, f"{FETCHED}; until then nothing is sealed")
+            return branch, False
+        if (head is None) != (newest is None) or (head is not None and head not in complete):
+            self._found("fact", "the end of this device's chain is no envelope of it", FOUND)
+        elif branch.last_hlc != last_hlc:
+            self._found("fact", "the end of this device's chain has another stamp", FOUND)
+        else:
+            return branch, True
+        return Branch(head if head in complete else newest, last_hlc), True
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    def _sort_out(
+        self, events: dict[Timestamp, Record], branch: Branch, *, is_own_whole: bool
+    ) -> tuple[list[Timestamp], set[Timestamp]]:
+        """Add this device's own events that are in no envelope, say which rows are damaged or missing.
+
+        Gives those whose rows are sound, in the file's order, and those that are held.
+        """
+        context = self._context
+        expected = set(events)
+        there: dict[Timestamp, None] = {}
+        held: set[Timestamp] = set()
+        damaged: list[Timestamp] = []
+        for table, key in _LOG_KEYS.items():
+            for row in self._rows(table, _LOG_COLUMNS, key):
+                at, record = _event(row)
+                if record is None or place(context.space, at.device, record) != at:
+                    damaged.append(at)
+                elif at in expected or (at.device == context.device and (at.hlc > branch.last_hlc or not is_own_whole)):
+                    events[at] = record
+                    there[at] = None
+                    if row[7] == STATES.index(State.HELD) and is_held(at.hlc, context.now_ms):
+                        held.add(at)
+                else:
+                    self._found("event", f"the event with stamp {at.hlc} is in no envelope", "repair drops it")
+        missing = expected.difference(there)
+        for number, at in enumerate(damaged):
+            # What was damaged may be what says which event it is: as many as are missing can be in envelopes.
+            remedy = LOST if number >= len(missing) else "repair takes it from its envelope"
+            self._found("event", f"the row of the event with stamp {at.hlc} is not what its hash says", remedy)
+        for at in sorted(missing)[:1]:
+            self._found(
+                "event",
+                f"{len(missing)} events of envelopes are not in the log, the first with stamp {at.hlc}",
+                REBUILDS,
+            )
+        return list(there), held | {
+            at for at in missing if at.device != context.device and is_held(at.hlc, context.now_ms)
+        }
+
+    # --- the new database --------------------------------------------------------------------------------------------
+
+    def _write(
+        self, connection: apsw.Connection, chains: list[_Chained], facts: dict[str, Any], branch: Branch
+    ) -> None:
+        context = self._context
+        schema.create(connection)
+        meta = Meta(connection)
+        for key, value in facts.items():
+            if isinstance(value, bytes):
+                meta.set(key, value)
+        meta.set("device", context.device)
+        meta.set("view", context.program.fingerprint)
+        if branch.head is not None or "own_branch" in facts:
+            meta.set_own_branch(branch)
+        for epoch, key in self._rows("driftlog_epoch", ("id", "key"), ("id",)):
+            with self._taking_over("an epoch's key"):
+                meta.add_epoch(epoch, key)
+        told = {
+            (device, hashed): is_told
+            for device, hashed, is_told in self._rows(
+                "driftlog_head", ("device", "hash", "is_told"), ("device", "hash")
+            )
+        }
+        followed = {(each.envelope.header.device, each.envelope.header.previous) for each in chains if each.is_chained}
+        for each in chains:
+            envelope, header = each.envelope, each.envelope.header
+            connection.execute(
+                "INSERT INTO driftlog_envelope VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    each.number,
+                    header.device,
+                    header.batch_seq,
+                    envelope.hash,
+                    each.last_hlc,
+                    each.void_count,
+                    int(each.is_chained),
+                    envelope.raw,
+                ),
+            )
+            if each.is_chained and (header.device, envelope.hash) not in followed:
+                connection.execute(
+                    "INSERT INTO driftlog_head (device, hash, batch_seq, last_hlc, is_told) VALUES (?, ?, ?, ?, ?)",
+                    (
+                        header.device,
+                        envelope.hash,
+                        header.batch_seq,
+                        each.last_hlc,
+                        1 if told.get((header.device, envelope.hash)) == 1 else 0,
+                    ),
+                )
+        columns = ("url", "birthday", "cursor", "confirmed_seq", "refused", "refused_reason")
+        for url, *mark in self._rows("driftlog_relay", columns, ("url",)):
+            with self._taking_over("what is known of a relay"):
+                meta.set_relay(url, RelayMark(*mark))
+        View(connection, context.program.tables).create()
+        self._copy_local(connection)
+
+    @contextmanager
+    def _taking_over(self, what: str) -> Iterator[None]:
+        """Pass over a row that cannot be one of its table."""
+        try:
+            yield
+        except (apsw.ConstraintError, apsw.MismatchError, TypeError, ValueError) as error:
+            self._found("fact", f"{what} is damaged ({error})", "repair drops it")
+
+    def _copy_local(self, connection: apsw.Connection) -> None:
+        """Take over the app's local tables, those that this version of it no longer declares included."""
+        declared = {fold(table.name): table.sql for table in self._context.program.local.tables}
+        for name, sql in self._local_tables(declared).items():
+            connection.execute(sql)
+            name = quote(name)
+            columns = [str(row[1]) for row in connection.execute(f"PRAGMA table_info({name})")]
+            listed = tuple(quote(column) for column in columns)
+            places = ", ".join("?" * len(listed))
+            for row in self._rows(name, listed, listed):
+                with self._taking_over(f"a row of the local table {name}"):
+                    connection.execute(f"INSERT OR IGNORE INTO {name} VALUES ({places})", row)
+        for index in self._context.program.local.indexes:
+            connection.execute(index.sql)
+
+    def _local_tables(self, declared: dict[str, str]) -> dict[str, str]:
+        tables = dict(declared)
+        try:
+            names = local_names(self._source)
+            made = self._source.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").fetchall()
+        except Exception as error:  # noqa: BLE001 - whatever a damaged list is taken for
+            self._found(
+                "structure", f"the names of local tables cannot be read ({error})", "repair keeps those declared"
+            )
+            return tables
+        return {fold(str(name)): str(sql) for name, sql in made if fold(str(name)) in names} | tables
+
+    def _rebuild(self, connection: apsw.Connection) -> None:
+        context = self._context
+        store = Store(
+            connection,
+            context.program,
+            space=context.space,
+            device=context.device,
+            # A clock at the beginning releases nothing that is held.
+            clock=lambda: 0,
+            seal=context.seal,
+            open_envelope=context.open_envelope,
+        )
+        with store.transaction():
+            store.rebuild()
+
+
+def _is_missing(head: Head, there: set[Head], newest: Head | None) -> bool:
+    """Tell the end of a chain of which something is missing from one that was damaged where it is noted."""
+    if head in there:
+        return True
+    is_known = any(head.hash == each.hash for each in there)
+    return not is_known and head.batch_seq > (newest.batch_seq if newest is not None else 0)
+
+
+def _event(row: tuple[Any, ...]) -> tuple[Timestamp, Record | None]:
+    """Read a row of the log, whatever it holds."""
+    hlc, device, hashed, wall_ms, name, version, payload, _ = row
+    at = Timestamp(Hlc(hlc), device, hashed)
+    try:
+        record = Record(Hlc(hlc), wall_ms, bytes(name).decode(), version, bytes(payload))
+        place(SpaceId(bytes(32)), DeviceKey(bytes(device)), record)
+    except Exception:  # noqa: BLE001 - a row that cannot be an event at all is damaged, in whatever way
+        return at, None
+    return at, record
+
+
+def _page_bytes(source: apsw.Connection) -> int:
+    size: int = source.pragma("page_size")
+    return size

@@ -1,0 +1,134 @@
+"""An SQLite VFS that writes a journal of what is done to the files of one directory, and lets faults speak first.
+
+It passes everything on to the platform's own VFS, and so do WAL's shared memory and locks, which never reach Python. The
+shared memory is not in the journal: it does not outlive its processes.
+"""
+
+import os
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import apsw
+
+from driftlog.testing.disk.faults import Fault, Kind
+from driftlog.testing.disk.journal import Created, Deleted, Journal, Marked, Synced, SyncFailed, Truncated, Wrote
+
+_SYNCS_DIRECTORY: Final = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_SUPER_JOURNAL
+"""Files of these kinds have their directory synced with them, the first time after they were made."""
+_IS_BESIDE: Final = "-device"
+"""A space's key file, which is written without SQLite."""
+
+_numbers = count()
+
+
+class SimulatedDisk:
+    """The files of one directory, for the length of a `with` block. One thread writes at a time."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.journal: Journal = []
+        self.faults: Fault | None = None
+        self.vfs = f"driftlog-{os.getpid()}-{next(_numbers)}"
+        """The name to open connections with."""
+        self._beside: set[Path] = set()
+        self._found_beside: set[Path] = set()
+
+    def mark(self, note: object) -> None:
+        """Note something in the journal."""
+        self._look_beside()
+        self.journal.append(Marked(note))
+
+    def __enter__(self) -> Self:
+        self._vfs = _Vfs(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._vfs.unregister()
+
+    def _ask(self, kind: Kind, file: str, size: int = 0) -> None:
+        self._look_beside()
+        if self.faults is not None:
+            self.faults(kind, file, size)
+
+    def _await_beside(self, database: str) -> None:
+        self._beside |= {Path(database + _IS_BESIDE)} - self._found_beside
+
+    def _look_beside(self) -> None:
+        """Put a key file that has appeared into the journal: what SQLite does next, it does after that was synced."""
+        if self._beside:
+            for path in [path for path in self._beside if path.exists()]:
+                self._beside.remove(path)
+                self._found_beside.add(path)
+                self.journal += [Created(path.name), Wrote(path.name, 0, path.read_bytes()), Synced(path.name, True)]
+
+
+class _Vfs(apsw.VFS):
+    def __init__(self, disk: SimulatedDisk) -> None:
+        super().__init__(disk.vfs, "")
+        self._disk = disk
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> "_File":  # noqa: N802 - SQLite's name
+        path = name.filename() if isinstance(name, apsw.URIFilename) else name
+        if path is not None:
+            self._disk._ask("open", os.path.basename(path))  # noqa: PTH119 - of every operation: a Path costs more than it
+        is_new = path is not None and not os.path.exists(path)  # noqa: PTH110 - likewise
+        file = _File(self._disk, name, path, flags)
+        if is_new and path is not None:
+            self._disk.journal.append(Created(file.name))
+        file.is_directory_unsynced = is_new and bool(flags[0] & _SYNCS_DIRECTORY)
+        if path is not None and flags[0] & apsw.SQLITE_OPEN_MAIN_DB:
+            self._disk._await_beside(path)
+        return file
+
+    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
+        name = os.path.basename(filename)  # noqa: PTH119
+        self._disk._ask("delete", name)
+        is_there = os.path.exists(filename)  # noqa: PTH110
+        super().xDelete(filename, syncdir)
+        if is_there:
+            self._disk.journal.append(Deleted(name, syncdir))
+
+
+class _File(apsw.VFSFile):
+    def __init__(
+        self, disk: SimulatedDisk, name: str | apsw.URIFilename | None, path: str | None, flags: list[int]
+    ) -> None:
+        super().__init__("", name, flags)
+        self._disk = disk
+        self.name = os.path.basename(path or "")  # noqa: PTH119
+        self.is_directory_unsynced = False
+
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802
+        self._disk._ask("read", self.name, amount)
+        return super().xRead(amount, offset)
+
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
+        self._disk._ask("write", self.name, len(data))
+        super().xWrite(data, offset)
+        if self.name:
+            self._disk.journal.append(Wrote(self.name, offset, bytes(data)))
+
+    def xTruncate(self, newsize: int) -> None:  # noqa: N802
+        self._disk._ask("truncate", self.name)
+        super().xTruncate(newsize)
+        if self.name:
+            self._disk.journal.append(Truncated(self.name, newsize))
+
+    def xSync(self, flags: int) -> None:  # noqa: N802
+        try:
+            self._disk._ask("sync", self.name)
+        except apsw.Error:
+            self._disk.journal.append(SyncFailed(self.name))
+            raise
+        super().xSync(flags)
+        if self.name:
+            self._disk.journal.append(Synced(self.name, self.is_directory_unsynced))
+            self.is_directory_unsynced = False
+
+    def xFileSize(self) -> int:  # noqa: N802
+        self._disk._ask("size", self.name)
+        return super().xFileSize()

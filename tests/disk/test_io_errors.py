@@ -1,0 +1,210 @@
+"""An I/O error at any operation of a device or relay: nothing half done, the same call succeeds later, and what is then
+acknowledged survives a power cut, although a failed sync leaves pages that no later sync will write.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import apsw
+import pytest
+
+from driftlog import Space
+from driftlog._sqlite.connection import Durability
+from driftlog.errors import Closed, StorageError
+from driftlog.testing.disk import Fault, OneFault, SimulatedDisk
+from driftlog.testing.disk.faults import Kind
+from tests.disk.cutting import cut_all, random_cuts
+from tests.disk.judging import judge
+from tests.disk.relays import DEVICES, Accepts, job, judge_relay, opened
+from tests.disk.scenarios import added
+from tests.disk.world import World, device_app, workplace
+from tests.protocol.fakes import chain
+from tests.todo_app import Clock, TodoCompleted, TodoRenamed
+
+APP = device_app()
+KINDS: tuple[Kind, ...] = ("read", "write", "sync", "truncate", "size")
+TRIES_MAX = 3
+SYNC_CUTS = 12
+"""Random power cuts after each sync that failed."""
+
+pytestmark = pytest.mark.slow
+
+
+def steps(world: World, space: Space, other: Space) -> list[Callable[[], object]]:
+    """What the device does, each of which may meet the fault and is then done again."""
+    other.append(*[added(f"late-{number}") for number in range(3)])
+    return [
+        lambda: world.append(space, added(0)),
+        lambda: world.append(space, *[added(number, 700) for number in range(1, 8)]),
+        lambda: space.query("SELECT * FROM todo"),
+        lambda: world.take(space, other),
+        lambda: move_wal(space),
+        lambda: world.append(space, TodoRenamed(id="late-0", text="y")),
+        space.seal,
+        lambda: world.give(space, other),
+        lambda: space.execute_local("INSERT OR REPLACE INTO draft VALUES ('1', 'half')"),
+        space.rebuild,
+        lambda: world.append(space, *[added(f"more-{number}", 700) for number in range(8)]),
+        lambda: move_wal(space),
+        lambda: decide(world, space),
+        space.digest,
+        lambda: list(space.log()),
+        space.status,
+    ]
+
+
+def no_autocheckpoint(space: Space) -> None:
+    """Move the WAL in steps of its own: apsw would pass on what failed there, after a commit that has succeeded."""
+    space._engine._connection.pragma("wal_autocheckpoint", 0)
+
+
+def move_wal(space: Space) -> None:
+    no_autocheckpoint(space)
+    with space._engine.reading() as store:
+        store.connection.execute("PRAGMA wal_checkpoint")
+
+
+def decide(world: World, space: Space) -> None:
+    with space.transaction() as tx:
+        assert tx.one("SELECT 1 FROM todo WHERE id = '1'")
+        at = tx.append(TodoCompleted(id="1"))
+    world.note_appended(at)
+
+
+class Ran:
+    """What became of a run."""
+
+    def __init__(self) -> None:
+        self.digest = b""
+        self.events = 0
+        self.failed = 0
+        self.reopened = 0
+
+
+def run(world: World, fault: Fault | None, durability: Durability = "full") -> Ran:
+    """Do it all, each step until it succeeds."""
+    ran = Ran()
+    with world.opened(durability=durability) as space, world.other(space, 1_000) as other:
+        no_autocheckpoint(space)
+        todo = steps(world, space, other)
+        world.disk.faults = fault
+        for step in todo:
+            ran.failed += do(step, world.path)
+        world.disk.faults = None
+        ran.digest, ran.events, ran.reopened = space.digest(), len(list(space.log())), space._engine.reopening.count
+    return ran
+
+
+def do(step: Callable[[], object], path: Path) -> int:
+    """Do a step, again where it fails, and give how often it did; a failure leaves the log as it was."""
+    for failed in range(TRIES_MAX):
+        before = logged(path)
+        try:
+            step()
+        except StorageError as error:
+            if isinstance(error, Closed):
+                raise
+            # Without the simulated disk, which may be about to fail again.
+            assert logged(path) - before == 0, "something was half done"
+            continue
+        return failed
+    raise AssertionError("a fault that is over goes on")
+
+
+def logged(path: Path) -> int:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        number: int = connection.execute("SELECT count(*) FROM driftlog_entry").get
+        return number
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("durability", ["full", "relaxed"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_after_an_io_error_anywhere_the_same_call_succeeds_and_all_is_as_if_it_had_not_been(
+    kind: Kind, durability: Durability
+) -> None:
+    with workplace() as directory, SimulatedDisk(directory) as disk:
+        expected = run(World.seeded(disk), None, durability)
+    met = 0
+    for number in count(1):
+        with workplace() as directory, SimulatedDisk(directory) as disk:
+            world, fault = World.seeded(disk), OneFault(number, kind)
+            ran = run(world, fault, durability)
+            if not fault.failed:
+                break
+            assert (ran.digest, ran.events) == (expected.digest, expected.events)
+            # What SQLite does without, such as moving the WAL after a commit, fails in silence and is done later.
+            assert ran.reopened >= ran.failed
+            met += ran.failed
+            if kind == "sync":
+                with workplace() as elsewhere:
+                    plan = random_cuts(disk.journal, SYNC_CUTS, number)
+                    result = cut_all(
+                        f"{kind} {number}",
+                        disk.journal,
+                        plan,
+                        partial(judge, is_relaxed=durability == "relaxed"),
+                        elsewhere,
+                    )
+                assert result.failures == []
+    assert met, "no call ever met the fault"
+
+
+def test_a_disk_that_goes_on_failing_is_named_at_each_call_until_it_does_not(tmp_path: Path) -> None:
+    with SimulatedDisk(tmp_path) as disk, APP.open(tmp_path / "todos.db", vfs=disk.vfs, clock=Clock()) as space:
+        space.append(added(0))
+        disk.faults = OneFault(1, "sync", lasts=True)
+
+        for _ in range(3):
+            with pytest.raises(StorageError, match=r"todos\.db: IOError"):
+                space.append(added(1))
+        with pytest.raises(StorageError, match=r"todos\.db: IOError"):
+            space.query("SELECT 1")
+
+        disk.faults = None
+        space.append(added(1))
+        assert {row.id for row in space.query("SELECT id FROM todo")} == {"0", "1"}
+
+
+def test_a_file_that_reads_back_otherwise_than_it_was_written_is_not_appended_to(tmp_path: Path) -> None:
+    with SimulatedDisk(tmp_path) as disk, APP.open(tmp_path / "todos.db", vfs=disk.vfs, clock=Clock()) as space:
+        space.append(added(0))
+        disk.faults = OneFault(1, "sync")
+        with pytest.raises(StorageError):
+            space.append(added(1))
+        other = apsw.Connection(str(tmp_path / "todos.db"))
+        other.execute("UPDATE driftlog_log SET payload = x'80'")
+        other.close()
+
+        for _ in range(2):
+            with pytest.raises(StorageError, match="opened anew after an I/O error, and the event with stamp"):
+                space.append(added(1))
+
+
+def test_a_relay_acknowledges_after_a_failed_sync_only_what_a_power_cut_leaves() -> None:
+    met = 0
+    for number in count(1):
+        with workplace() as directory, SimulatedDisk(directory) as disk:
+            writing = opened(disk)
+            writing._connection.pragma("wal_autocheckpoint", 0)
+            disk.faults = fault = OneFault(number, "sync")
+            for each in chain(DEVICES[0], 8):
+                try:
+                    writing.commit([job([each])])
+                except StorageError:
+                    met += 1
+                    writing.reopen()
+                    writing.commit([job([each])])
+                disk.mark(Accepts((each,)))
+            disk.faults = None
+            with workplace() as elsewhere:
+                plan = random_cuts(disk.journal, SYNC_CUTS, number)
+                assert cut_all(f"sync {number}", disk.journal, plan, judge_relay, elsewhere).failures == []
+            writing.close()
+            if not fault.failed:
+                break
+    assert met >= 3

@@ -113,9 +113,13 @@ class Device:
     def boot(self) -> None:
         """Open the file that is there, in the first process."""
         assert not self.processes
-        with suppress(Killed):
-            self._begin(self._version.app.open(self._path, clock=self.clock, entropy=self.entropy))
-            self.world.ledger.check_kept(self)
+        try:
+            space = self._version.app.open(self._path, clock=self.clock, entropy=self.entropy)
+        except Killed:
+            self.world.later(0, lambda: self.world.start(self))
+            return
+        self._begin(space)
+        self.world.ledger.check_kept(self)
 
     def boot_second(self) -> None:
         """Open the same file in another process, which does not sync."""

@@ -36,9 +36,10 @@ class Stranger:
     def write(self, rng: random.Random, fault: str, records: list[Record]) -> None:
         """Seal records and go on from them."""
         raw, hashed = self._seal(records)
-        self._number += 1
-        self._previous = hashed
-        self._hand_over(rng, fault, raw)
+        # What nobody has taken is not gone on from: everything after it would wait for ever.
+        if self._hand_over(rng, fault, raw):
+            self._number += 1
+            self._previous = hashed
 
     def fork(self, rng: random.Random, fault: str, one: Record, other: Record) -> None:
         """Seal two envelopes for one place, hand over both, and go on from the first."""
@@ -51,19 +52,20 @@ class Stranger:
         envelope = seal(Batch(tuple(records)), self._keys, number, self._previous, self._entropy.randbytes)
         return envelope.raw, envelope.hash
 
-    def _hand_over(self, rng: random.Random, fault: str, raw: bytes) -> None:
+    def _hand_over(self, rng: random.Random, fault: str, raw: bytes) -> bool:
         up = self._world.up()
         if not up:
-            return
+            return False
         device = rng.choice(up)
         self._world.count(fault, f"given to {device.name}")
         process = device.processes[0]
         try:
-            process.space.receive([raw])
+            return not process.space.receive([raw]).refused
         except DriftlogError as error:
             self._world.note(f"{device.name}: {type(error).__name__}: {error}")
         except Killed:
             self._world.killed(process.host)
+        return False
 
 
 _strangers: WeakKeyDictionary[World, Stranger] = WeakKeyDictionary()

@@ -5,12 +5,14 @@ and each event is applied once, in the total order. It works for any app, and sh
 the engine's own fold is right is tested elsewhere, against models that share nothing with it.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 from driftlog._core.clock import Timestamp, hlc_ms
 from driftlog._core.ids import DeviceKey
 from driftlog._core.version_vector import VersionVector
+from driftlog._sqlite.rows import raw_rows
 from driftlog._store.log import State
 from driftlog.space.space import Space
 from driftlog.testing.fleet import exchange
@@ -21,6 +23,8 @@ LOOK_MS: Final = 500
 CONVERGE_MS_MAX: Final = 15 * 60_000
 """A device that was refused for want of room or spoken to wrongly tries again within a minute; some do so in turn."""
 HELD_SLACK_MS: Final = 1_000
+
+_PLACES = "SELECT device, batch_seq, hash FROM driftlog_envelope"
 
 
 class Line(NamedTuple):
@@ -56,7 +60,7 @@ def difference(world: World) -> str | None:
             return f"{relay.name} does not run"
         vectors.append(relay.server.heads(world.space))
         names.append(relay.name)
-    forked = forked_keys(vectors)
+    forked = forked_keys([device.space for device in devices])
     shown = [{key: heads for key, heads in vector.items() if key not in forked} for vector in vectors]
     for (name, one), (other_name, other) in pairwise(zip(names, shown, strict=True)):
         if one != other:
@@ -68,16 +72,14 @@ def difference(world: World) -> str | None:
     return None
 
 
-def forked_keys(vectors: list[VersionVector]) -> set[DeviceKey]:
-    """Give the devices whose keys bear two histories: one head with two hashes, or more than one head."""
+def forked_keys(spaces: Sequence[Space]) -> set[DeviceKey]:
+    """Give the devices whose keys bear two histories: two envelopes for one place."""
     found: set[DeviceKey] = set()
     hash_by_place: dict[tuple[DeviceKey, int], bytes] = {}
-    for vector in vectors:
-        for key, heads in vector.items():
-            if len(heads) > 1:
-                found.add(key)
-            for head in heads:
-                if hash_by_place.setdefault((key, head.batch_seq), head.hash) != head.hash:
+    for space in spaces:
+        with space._engine.reading() as store:
+            for key, number, hashed in raw_rows(store.connection, _PLACES, ()):
+                if hash_by_place.setdefault((key, number), hashed) != hashed:
                     found.add(key)
     return found
 
@@ -106,12 +108,10 @@ def judge(world: World) -> None:
 
 def _meet(spaces: list[Space]) -> None:
     """Let devices whose keys were copied meet the others: a relay takes one of two branches only."""
-    if forked_keys([space.version_vector() for space in spaces]):
-        for _ in range(2):
+    if forked_keys(spaces):
+        while any(one.version_vector() != other.version_vector() for one, other in pairwise(spaces)):
             for one, other in pairwise(spaces):
                 exchange(one, other)
-        for one, other in pairwise(reversed(spaces)):
-            exchange(one, other)
 
 
 def _compare(name: str, space: Space, fresh: Space, expected: list[Line], *, has_lost_files: bool) -> None:

@@ -89,6 +89,11 @@ def weaving(rest: list[str]) -> int:
     return run("python", "-m", "tests.weaving", *rest)
 
 
+def simulate(rest: list[str]) -> int:
+    """Run simulated fleets through faults of all kinds."""
+    return run("python", "-m", "driftlog.testing.simulation", *rest)
+
+
 def flights(rest: list[str]) -> int:
     """Sync a year of departures between three airports."""
     return run("python", "-m", "examples.flights", *rest)
@@ -109,6 +114,7 @@ TASKS = {
     "demo": demo,
     "flights": flights,
     "lock": lock,
+    "simulate": simulate,
     "test": test,
 }
 

@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 from driftlog._core.batch import Batch
 from driftlog._core.clock import Hlc
 from driftlog._core.event import Record
+from driftlog._core.genesis import Invite
 from driftlog._core.ids import NO_ENVELOPE, BatchSeq, EnvelopeHash
 from driftlog._crypto.keys import SEED_BYTES, SpaceKeys
 from driftlog._crypto.seal import seal
@@ -20,10 +21,8 @@ class Stranger:
     def __init__(self, world: World) -> None:
         self._world = world
         self._entropy = world.random("entropy of the stranger")
-        engine = world.up()[0].space._engine
-        with engine.reading() as store:
-            genesis = engine.exchange.genesis(store)
-        self._keys = SpaceKeys.of(self._entropy.randbytes(SEED_BYTES), genesis, engine.keys.epoch_key)
+        invite = Invite.parse(world.link)
+        self._keys = SpaceKeys.of(self._entropy.randbytes(SEED_BYTES), invite.genesis, invite.epoch_key)
         self._number = 0
         self._previous = NO_ENVELOPE
         self._last_hlc = 0

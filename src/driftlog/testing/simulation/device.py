@@ -83,6 +83,10 @@ class Device:
         self.processes: list[Process] = []
         self.is_lost = False
         self.is_to_stay_down = False
+        self.is_ending = False
+        """Its processes were asked to end."""
+        self.urls: list[str] = []
+        """The relays that it syncs with."""
         self._entropy = world.random(f"entropy of {name}")
         self._boots = 0
 
@@ -129,6 +133,7 @@ class Device:
 
     def stop(self) -> None:
         """Ask all processes to end as they should."""
+        self.is_ending = True
         for process in list(self.processes):
             if process.stop():
                 self.process_ended(process)
@@ -164,10 +169,12 @@ class Device:
     def _begin(self, space: Space) -> None:
         process = self._process(space)
         self.processes.append(process)
-        process.sync(self.world.urls_of(self))
+        self.urls = self.world.urls_of(self)
+        process.sync(self.urls)
 
     def _process(self, space: Space) -> Process:
         self._boots += 1
+        self.is_ending = False
         return Process(self, space, f"{self.name}#{self._boots}")
 
     # --- what its user does ----------------------------------------------------------------------------------------------
@@ -179,7 +186,8 @@ class Device:
         before = self._ask(process, _LAST_OWN, (own,))[0][0]
         is_killed = False
         try:
-            self._version.workload(process.space, rng)
+            with self.world.loop.as_host(process.host):
+                self._version.workload(process.space, rng)
         except DriftlogError as error:
             self.world.note(f"{self.name}: {type(error).__name__}: {error}")
         except Killed:

@@ -7,6 +7,7 @@ from driftlog._core.event import place
 
 if TYPE_CHECKING:
     from driftlog.testing.simulation.device import Device
+    from driftlog.testing.simulation.relay import RelayHost
     from driftlog.testing.simulation.world import World
 
 
@@ -39,6 +40,16 @@ class Ledger:
         missing = made - device.events() - self.excused
         if missing:
             raise Broken(f"{device.name} was killed and has forgotten {_listed(missing)}")
+
+    def check_confirmed(self, relay: "RelayHost", held: set[tuple[bytes, int]]) -> None:
+        """What a relay acknowledged is on its disk, as far as its word was passed on unaltered and its file never changed."""
+        if not self._world.is_honest or self.has_lost_files:
+            return
+        for device in self._world.up():
+            for told in device.space.status().relays:
+                number = told.confirmed_envelopes
+                if told.url == relay.url and number and (device.space.device, number) not in held:
+                    raise Broken(f"{relay.name} acknowledged envelope {number} of {device.name}, and did not have it")
 
     def losing(self, device: "Device", then: "set[Timestamp]") -> None:
         """A device's file is about to be gone, or to hold only `then`."""

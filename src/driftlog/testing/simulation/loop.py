@@ -173,7 +173,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._timers: list[tuple[int, int, Host, Callable[[], None]]] = []
         self._timer_count = 0
         self._lane_count = 0
-        self.host = Host(self, "world")
+        self.host = self._nobody = Host(self, "nobody")
 
     # --- running -----------------------------------------------------------------------------------------------------
 
@@ -198,6 +198,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             if host.steps_left is not None:
                 host.steps_left -= 1
                 host.is_doomed = host.is_doomed or host.steps_left < 0
+            # Nobody's turn: who does something to a process from outside says which, with `as_host`.
+            self.host = self._nobody
             if host.is_doomed and host.is_alive:
                 self.on_killed(host)
             return True

@@ -41,6 +41,8 @@ class End:
         self.host = host
         self.number = number
         self.is_open = True
+        self.is_tampered_with = False
+        """Something that it sent did not arrive once, whole and in order, as a transport promises."""
         self.other: End
         self.sent: list[bytes] = []
         """What it sent so far, for faults that repeat it."""
@@ -158,6 +160,8 @@ class Network:
                 for out in tap(end, into.data)
             ]
         end.sent.append(data)
+        if [(passage.data, passage.is_in_order) for passage in passages] != [(data, True)]:
+            end.is_tampered_with = True
         for passage in passages:
             at_ms = self.loop.now_ms + self._rng.randint(*LATENCY_MS) + passage.delay_ms
             self._bring(end, end.arrival_ms(at_ms, is_in_order=passage.is_in_order), end.other.deliver, passage.data)

@@ -18,6 +18,7 @@ from driftlog.testing.simulation.network import Accept, End
 if TYPE_CHECKING:
     from driftlog.testing.simulation.world import World
 
+_PLACES = "SELECT d.key, e.batch_seq FROM envelope AS e JOIN device AS d USING (device)"
 _RAWS = "SELECT raw FROM envelope ORDER BY id"
 
 
@@ -101,6 +102,14 @@ class Server:
         """Give the heads of a space."""
         return self._relay._reading.admit(space).heads
 
+    def set_quota(self, quota_bytes: int) -> None:
+        """Give each space so much room."""
+        self._relay._writing._space_bytes_max = quota_bytes
+
+    def places(self) -> set[tuple[bytes, int]]:
+        """Give the device and number of every envelope on its disk."""
+        return set(raw_rows(self._relay._reading._connection, _PLACES, ()))
+
     def envelopes(self) -> list[bytes]:
         """Give all envelopes on its disk."""
         return [raw for (raw,) in raw_rows(self._relay._reading._connection, _RAWS, ())]
@@ -125,11 +134,13 @@ class RelayHost:
         self.server = Server(self._world, self.name, quota_bytes=self.quota_bytes)
 
     def crash(self) -> None:
-        """Die, and the twin with it."""
+        """Die, and the twin with it. What it acknowledged must be on its disk."""
         self.unfork()
         if self.server is not None:
+            held = self.server.places()
             self.server.crash()
             self.server = None
+            self._world.ledger.check_confirmed(self, held)
 
     def put(self, image: Image | None) -> None:
         """Come back with another file, or with none."""
@@ -138,6 +149,13 @@ class RelayHost:
         if image is not None:
             self._world.disk.put(self.name, image)
         self.boot()
+
+    def set_quota(self, quota_bytes: int) -> None:
+        """Give each space so much room from now on, without a word to anybody."""
+        self.quota_bytes = quota_bytes
+        for server in (self.server, self.twin):
+            if server is not None:
+                server.set_quota(quota_bytes)
 
     def fork(self) -> None:
         """From now on half of the devices are shown another history than the rest."""

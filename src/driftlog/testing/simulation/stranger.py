@@ -59,7 +59,8 @@ class Stranger:
         self._world.count(fault, f"given to {device.name}")
         process = device.processes[0]
         try:
-            return not process.space.receive([raw]).refused
+            with self._world.loop.as_host(process.host):
+                return not process.space.receive([raw]).refused
         except DriftlogError as error:
             self._world.note(f"{device.name}: {type(error).__name__}: {error}")
         except Killed:

@@ -51,8 +51,9 @@ def difference(world: World) -> str | None:
     for device in devices:
         if not device.is_up:
             return f"{device.name} does not run"
-        if device.space.seal():
-            return f"{device.name} had something to seal"
+        with world.loop.as_host(device.processes[0].host):
+            if device.space.seal():
+                return f"{device.name} had something to seal"
     vectors = [device.space.version_vector() for device in devices]
     names = [device.name for device in devices]
     for relay in world.relays:

@@ -90,16 +90,8 @@ def a_relay_is_over_its_quota(world: World, rng: random.Random) -> None:
     relay = _one_up(world, rng)
     if relay is not None:
         world.count("a relay is over its quota", relay.name)
-        relay.crash()
-        relay.quota_bytes = rng.choice((1_000, 5_000, 20_000))
-        relay.boot()
-
-        def enlarge() -> None:
-            relay.quota_bytes = SPACE_BYTES_MAX
-            relay.crash()
-            relay.boot()
-
-        world.later(rng.choice((2_000, 20_000, 10_000_000)), enlarge)
+        relay.set_quota(rng.choice((0, 1_000, 5_000, 20_000)))
+        world.later(rng.choice((2_000, 20_000, 10_000_000)), lambda: relay.set_quota(SPACE_BYTES_MAX))
 
 
 @fault

@@ -1,4 +1,4 @@
-"""For tests of apps and of Driftlog itself: devices without a network, whether they will agree, and the worst that can happen."""
+"""For tests of apps and of Driftlog itself: devices without a network, whether they will agree, and the worst days."""
 
 from driftlog.testing.determinism import Nondeterministic, check_determinism
 from driftlog.testing.fleet import exchange, fleet

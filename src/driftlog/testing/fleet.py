@@ -8,6 +8,7 @@ from driftlog._crypto.keys import Entropy
 from driftlog.space.app import App, system_clock
 from driftlog.space.space import Space
 
+
 def fleet(
     app: App,
     n: int,

@@ -61,7 +61,7 @@ def the_clock_is_not_advanced_by_what_is_received(patch: pytest.MonkeyPatch) -> 
 
 @mistake(5)
 def a_stamp_is_what_the_clock_shows(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(store_module, "tick", lambda last, now_ms: clock.Hlc(max(0, now_ms) << 16))
+    patch.setattr(store_module, "tick", lambda _, now_ms: clock.Hlc(max(0, now_ms) << 16))
 
 
 @mistake(5)
@@ -69,7 +69,7 @@ def the_relay_wakes_nobody(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Hub, "wake", lambda *_: None)
 
 
-@mistake(20)
+@mistake(5)
 def a_device_gives_a_relay_its_own_envelopes_only(patch: pytest.MonkeyPatch) -> None:
     real = SpaceReplica.outgoing
 
@@ -79,7 +79,7 @@ def a_device_gives_a_relay_its_own_envelopes_only(patch: pytest.MonkeyPatch) -> 
     patch.setattr(SpaceReplica, "outgoing", outgoing)
 
 
-@mistake(60)
+@mistake(5)
 def the_relay_acknowledges_before_it_has_committed(patch: pytest.MonkeyPatch) -> None:
     real = Writing.commit
     late: dict[int, list[Job]] = {}
@@ -93,7 +93,7 @@ def the_relay_acknowledges_before_it_has_committed(patch: pytest.MonkeyPatch) ->
     patch.setattr(Writing, "commit", commit)
 
 
-@mistake(60)
+@mistake(40)
 def another_processs_commit_goes_unnoticed(patch: pytest.MonkeyPatch) -> None:
     real = Store._refresh
 
@@ -105,7 +105,7 @@ def another_processs_commit_goes_unnoticed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Store, "_refresh", refresh)
 
 
-@mistake(40)
+@mistake(5)
 def one_bad_envelope_drops_the_batch(patch: pytest.MonkeyPatch) -> None:
     real = Exchange.open_all
 
@@ -115,25 +115,25 @@ def one_bad_envelope_drops_the_batch(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(Exchange, "open_all", open_all)
     # The protocol would ask again for what it lacks; this makes the loss last.
-    patch.setattr(SpaceReplica, "known_heads", lambda self, relay: relay)
+    patch.setattr(SpaceReplica, "known_heads", lambda _, relay: relay)
 
 
-@mistake(40)
+@mistake(10)
 def what_waited_for_an_envelope_waits_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Chains, "waiting_after", lambda *_: [])
 
 
-@mistake(60)
+@mistake(30)
 def a_relay_that_was_full_is_never_asked_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(outbox, "QUOTA_TICKS", 10**9)
 
 
-@mistake(60)
-def a_device_that_was_set_back_uses_its_numbers_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Store, "_follow_own", lambda *_: None)
+@mistake(20)
+def what_is_held_is_held_for_ever(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Store, "_release_held", lambda *_: None)
 
 
-@mistake(60)
+@mistake(5)
 def the_cursor_is_saved_before_the_events(patch: pytest.MonkeyPatch) -> None:
     real = SpaceReplica.apply
 
@@ -142,6 +142,4 @@ def the_cursor_is_saved_before_the_events(patch: pytest.MonkeyPatch) -> None:
         return real(self, url, birthday, envelopes, cursor)
 
     patch.setattr(SpaceReplica, "apply", apply)
-    patch.setattr(SpaceReplica, "known_heads", lambda self, relay: relay)
-
-
+    patch.setattr(SpaceReplica, "known_heads", lambda _, relay: relay)

@@ -57,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m driftlog.testing.simulation", description="Run simulated fleets through faults of all kinds."
     )
-    parser.add_argument("--app", nargs=2, metavar=("APP", "WORKLOAD"), help="module:attribute of each; an example if none")
+    parser.add_argument(
+        "--app", nargs=2, metavar=("APP", "WORKLOAD"), help="module:attribute of each; an example if none"
+    )
     parser.add_argument("--older", nargs=2, metavar=("APP", "WORKLOAD"), action="append", default=[])
     parser.add_argument("--seed", type=int, help="run this one, and say what happens")
     parser.add_argument("--seeds", type=int, default=100, help="how many")

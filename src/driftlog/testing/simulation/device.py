@@ -1,9 +1,9 @@
-"""A device of the simulated fleet: real spaces on one file, in one process or two, with the shipped driver for each relay."""
+"""A device of the simulated fleet: real spaces on one file, in one process or two, and the shipped driver for each relay."""
 
 import asyncio
 import random
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
@@ -206,7 +206,9 @@ class Device:
         finally:
             connection.close()
 
-    def _ask(self, process: Process, sql: str, parameters: tuple[bytes | int, ...]) -> list[tuple[int, bytes, bytes]]:
+    def _ask(
+        self, process: Process, sql: str, parameters: tuple[bytes | int, ...]
+    ) -> list[tuple[Any, ...]]:  # as SQLite gives them
         with process.space._engine.reading() as store:
             cursor = store.connection.cursor()
             cursor.row_trace = None

@@ -76,7 +76,11 @@ def work(space: Space, rng: random.Random) -> None:
 def _work(space: Space, rng: random.Random, *, is_new: bool) -> None:
     for _ in range(rng.choice((1, 1, 2, 3))):
         key = rng.choice(_KEYS)
-        events: list[Event] = [TodoAdded(id=key, text=rng.choice("xyz") + key), TodoCompleted(id=key), TodoRemoved(id=key)]
+        events: list[Event] = [
+            TodoAdded(id=key, text=rng.choice("xyz") + key),
+            TodoCompleted(id=key),
+            TodoRemoved(id=key),
+        ]
         if is_new:
             events.append(TodoStarred(id=key))
         chosen = rng.choice(events)

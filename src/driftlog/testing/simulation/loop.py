@@ -63,11 +63,11 @@ class Host:
     def post(self, callback: Callable[..., object], *arguments: object) -> None:
         """Have something done on this host's event loop."""
         if self.is_alive:
-            self._loop.put(self._lanes["loop"], lambda: callback(*arguments))
+            self._loop.put(self._lanes["loop"], _call(callback, arguments))
 
     def post_in(self, delay_ms: int, callback: Callable[..., object], *arguments: object) -> None:
         """Have something done on this host's event loop after a while."""
-        self._loop.at(self._loop.now_ms + delay_ms, self, lambda: callback(*arguments))
+        self._loop.at(self._loop.now_ms + delay_ms, self, _call(callback, arguments))
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         """Begin a task on this host."""
@@ -263,24 +263,24 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self.now_ms / 1000
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]  # asyncio ties arguments to callback
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
         self.put(self.host.lane("loop"), _runner(handle))
         return handle
 
-    def call_soon_threadsafe(
+    def call_soon_threadsafe(  # type: ignore[override]  # asyncio ties arguments to callback
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         return self.call_soon(callback, *args, context=context)
 
-    def call_later(
+    def call_later(  # type: ignore[override]  # asyncio ties arguments to callback
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
-    def call_at(
+    def call_at(  # type: ignore[override]  # asyncio ties arguments to callback
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
@@ -313,6 +313,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def is_closed(self) -> bool:
         return False
+
+
+def _call(callback: Callable[..., object], arguments: tuple[object, ...]) -> Callable[[], None]:
+    def call() -> None:
+        callback(*arguments)
+
+    return call
 
 
 def _runner(handle: asyncio.Handle) -> Callable[[], None]:

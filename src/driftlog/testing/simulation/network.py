@@ -200,7 +200,9 @@ class Network:
             else:
                 bring()
 
-    def _bring(self, end: End, at_ms: int, method: Callable[[str], None] | Callable[[bytes], None], what: object) -> None:
+    def _bring(
+        self, end: End, at_ms: int, method: Callable[[str], None] | Callable[[bytes], None], what: object
+    ) -> None:
         target = end.other.host
         if self._is_shut(end.host, target):
             again = lambda: self._bring(end, self.loop.now_ms + 1, method, what)  # noqa: E731 - a name for one argument

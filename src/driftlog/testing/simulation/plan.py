@@ -55,12 +55,18 @@ class Plan:
 
 
 def draw(
-    seed: int, *, has_older: bool, faults: tuple[int, int] = (FAULTS_MIN, FAULTS_MAX), kinds: frozenset[str] | None = None
+    seed: int,
+    *,
+    has_older: bool,
+    faults: tuple[int, int] = (FAULTS_MIN, FAULTS_MAX),
+    kinds: frozenset[str] | None = None,
 ) -> Plan:
     """Draw a plan. `faults` bounds how many faults it has, and `kinds` which they may be."""
     rng = random.Random(f"{seed} plan")  # noqa: S311 - to be repeated is what it is for
     possible = [
-        name for name, fault in FAULTS.items() if (has_older or not fault.needs_older) and (kinds is None or name in kinds)
+        name
+        for name, fault in FAULTS.items()
+        if (has_older or not fault.needs_older) and (kinds is None or name in kinds)
     ]
     chosen = rng.sample(possible, min(len(possible), rng.randint(3, 12)))
     weights = [rng.choice((1, 1, 3, 10)) for _ in chosen]

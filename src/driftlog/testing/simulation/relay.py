@@ -36,11 +36,11 @@ class SimulatedPort:
     async def listen(
         self,
         handler: Callable[[Line], Awaitable[None]],
-        host: str,
-        port: int,
+        host: str,  # noqa: ARG002 - the shipped listener's arguments, which mean nothing here
+        port: int,  # noqa: ARG002
         *,
-        health: Callable[[], Awaitable[bytes]],
-        tls: ssl.SSLContext | None = None,
+        health: Callable[[], Awaitable[bytes]],  # noqa: ARG002
+        tls: ssl.SSLContext | None = None,  # noqa: ARG002
     ) -> None:
         """Let devices in."""
         self._handler = handler

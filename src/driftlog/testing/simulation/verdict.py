@@ -96,7 +96,9 @@ def judge(world: World) -> None:
     newest = world.versions[-1]
     with newest.app.join(":memory:", world.link, clock=lambda: world.loop.now_ms) as fresh:
         receipt = fresh.receive(envelopes)
-        if receipt.refused or (receipt.waiting and fresh.status().waiting_envelopes and not world.ledger.has_lost_files):
+        if receipt.refused or (
+            receipt.waiting and fresh.status().waiting_envelopes and not world.ledger.has_lost_files
+        ):
             raise Broken(f"a fresh device does not take all envelopes: {receipt.refused[:3]}, {receipt.waiting} wait")
         expected = _lines(fresh)
         for device in world.here():

@@ -30,7 +30,7 @@ class World:
         self.counts: Counter[str] = Counter()
         """How often each kind of fault has fired, by its name."""
         self.draws = self.random("draws")
-        self.loop = VirtualLoop(self.random("turns"), self.trace, BEGIN_MS)
+        self.loop = VirtualLoop(self.random("turns"), self.trace, BEGIN_MS)  # type: ignore[abstract]  # sockets and signals are not simulated
         self.loop.on_killed = self.killed
         self.outside = Host(self.loop, "outside")
         """What happens to the world happens here, and not in one of its processes."""
@@ -41,7 +41,7 @@ class World:
         """No message was altered and no relay lied so far: what a relay said, it said."""
         self.is_healed = False
         self._number = 0
-        self._later: dict[int, Callable[[], None]] = {}
+        self._later: dict[int, Callable[[], object]] = {}
         self.relays = [RelayHost(self, f"relay{number}") for number in range(relays)]
         for relay in self.relays:
             relay.boot()
@@ -93,12 +93,11 @@ class World:
             device.crash()
             self.later(self.draws.randint(0, 3000), lambda: self.start(device))
             return
-        for relay in self.relays:
-            if relay.server is not None and relay.server.host is host:
-                self.note(f"{relay.name} dies")
-                relay.crash()
-                self.later(self.draws.randint(0, 3000), lambda: self.start_relay(relay))
-                return
+        dead = next((relay for relay in self.relays if relay.server is not None and relay.server.host is host), None)
+        if dead is not None:
+            self.note(f"{dead.name} dies")
+            dead.crash()
+            self.later(self.draws.randint(0, 3000), lambda: self.start_relay(dead))
 
     def start(self, device: Device) -> None:
         """Start a device unless it runs, is lost, or is meant to be away."""
@@ -112,7 +111,7 @@ class World:
 
     # --- time ------------------------------------------------------------------------------------------------------------
 
-    def later(self, delay_ms: int, callback: Callable[[], None]) -> None:
+    def later(self, delay_ms: int, callback: Callable[[], object]) -> None:
         """Do something to the world after a while, or when everything is healed if that comes first."""
         number = self.next_number()
         self._later[number] = callback

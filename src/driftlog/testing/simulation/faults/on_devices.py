@@ -129,7 +129,7 @@ def a_device_is_lost(world: World, rng: random.Random) -> None:
 
 
 @fault
-def a_new_device_joins(world: World, rng: random.Random) -> None:
+def a_new_device_joins(world: World, _: random.Random) -> None:
     if len(world.devices) < DEVICES_MAX:
         world.count("a new device joins")
         world.add_device()

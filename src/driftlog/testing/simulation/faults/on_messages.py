@@ -31,7 +31,7 @@ def _for_a_while(world: World, rng: random.Random, name: str, become: Become) ->
 @fault
 def a_message_is_dropped(world: World, rng: random.Random) -> None:
     world.is_honest = False
-    _for_a_while(world, rng, "a message is dropped", lambda *_: [])
+    _for_a_while(world, rng, "a message is dropped", _lost)
 
 
 @fault
@@ -77,7 +77,7 @@ def bits_flip_in_a_message(world: World, rng: random.Random) -> None:
 
     def flip(_: End, data: bytes, rng: random.Random) -> list[Passage]:
         altered = bytearray(data)
-        for _ in range(rng.choice((1, 1, 3))):
+        for _bit in range(rng.choice((1, 1, 3))):
             if altered:
                 altered[rng.randrange(len(altered))] ^= 1 << rng.randrange(8)
         return [Passage(bytes(altered))]
@@ -126,6 +126,10 @@ def a_device_is_cut_off(world: World, rng: random.Random) -> None:
         hosts = [process.host.name for process in rng.choice(up).processes]
         ways = [(host, server.host.name) for host in hosts for server in servers]
         _shut(world, rng, [*ways, *((there, here) for here, there in ways)], "a device is cut off")
+
+
+def _lost(_: End, __: bytes, ___: random.Random) -> list[Passage]:
+    return []
 
 
 def _shut(world: World, rng: random.Random, ways: list[tuple[str, str]], name: str) -> None:

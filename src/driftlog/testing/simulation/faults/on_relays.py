@@ -71,7 +71,7 @@ def a_relay_is_set_back(world: World, rng: random.Random) -> None:
 
 
 @fault
-def relays_change_places(world: World, rng: random.Random) -> None:
+def relays_change_places(world: World, _: random.Random) -> None:
     """Another relay answers at the address; with one relay only, it is a new one."""
     if any(relay.server is None for relay in world.relays):
         return

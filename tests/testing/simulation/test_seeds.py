@@ -9,9 +9,9 @@ from driftlog.testing.simulation.run import run
 from driftlog.testing.simulation.simulating import Simulated, explain
 
 SEEDS = 2_000
-BLOCK = 50
-FIRED_MIN = 2
-"""In each block: 80 in all, where 50 are asked for."""
+BLOCK = 100
+FIRED_MIN = 3
+"""In each block: 60 in all, where 50 are asked for."""
 
 
 @pytest.mark.slow

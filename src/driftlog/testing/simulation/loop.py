@@ -170,7 +170,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self.steps = 0
         self._rng = rng
         self._ready: list[Lane] = []
-        self._timers: list[tuple[int, int, Host, Callable[[], None]]] = []
+        self._timers: list[tuple[int, int, Host, Callable[[], None], asyncio.TimerHandle | None]] = []
         self._timer_count = 0
         self._lane_count = 0
         self.host = self._nobody = Host(self, "nobody")
@@ -222,14 +222,17 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self._fire()
 
     def _fire(self) -> None:
-        at_ms, _, host, callback = heapq.heappop(self._timers)
+        at_ms, _, host, callback, handle = heapq.heappop(self._timers)
         self.now_ms = max(self.now_ms, at_ms)
-        host.post(callback)
+        if handle is None or not handle.cancelled():
+            host.post(callback)
 
-    def at(self, time_ms: int, host: Host, callback: Callable[[], None]) -> None:
-        """Have something done on a host at a time."""
+    def at(
+        self, time_ms: int, host: Host, callback: Callable[[], None], handle: asyncio.TimerHandle | None = None
+    ) -> None:
+        """Have something done on a host at a time, unless the handle is cancelled before."""
         self._timer_count += 1
-        heapq.heappush(self._timers, (time_ms, self._timer_count, host, callback))
+        heapq.heappush(self._timers, (time_ms, self._timer_count, host, callback, handle))
 
     def put(self, lane: Lane, work: Callable[[], None]) -> None:
         """Add to a lane."""
@@ -284,7 +287,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
-        self.at(round(when * 1000), self.host, _runner(handle))
+        self.at(round(when * 1000), self.host, _runner(handle), handle)
         return handle
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:

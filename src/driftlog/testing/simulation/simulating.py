@@ -58,7 +58,7 @@ def simulate(
     some devices run meanwhile.
 
     Raises `SimulationFailed` for the first seed that breaks a promise, or lets `workload` raise anything but a
-    `DriftlogError`, with a command that runs it again and the fewest faults that it takes. A seed costs some 0.2 s, and 0.06
+    `DriftlogError`, with a command that runs it again and the fewest faults that it takes. A seed costs some 0.3 s, and 0.1
     s with few faults; nothing is left on disk. The app must be deterministic, as `check_determinism` tests.
     """
     versions = [*(Version(*one) for one in older), Version(app, workload)]

@@ -99,6 +99,11 @@ def flips(rest: list[str]) -> int:
     return run("python", "-m", "tests.flips", *rest)
 
 
+def simulate(rest: list[str]) -> int:
+    """Run simulated fleets through faults of all kinds."""
+    return run("python", "-m", "driftlog.testing.simulation", *rest)
+
+
 def flights(rest: list[str]) -> int:
     """Sync a year of departures between three airports."""
     return run("python", "-m", "examples.flights", *rest)
@@ -121,6 +126,7 @@ TASKS = {
     "flights": flights,
     "flips": flips,
     "lock": lock,
+    "simulate": simulate,
     "test": test,
 }
 

@@ -196,9 +196,13 @@ def test_the_public_names_are_these() -> None:
     assert sorted(driftlog.testing.__all__) == [
         "Nondeterministic",
         "RelayThread",
+        "Simulated",
+        "SimulationFailed",
+        "Workload",
         "check_determinism",
         "exchange",
         "fleet",
+        "simulate",
     ]
     for module in (driftlog, driftlog.testing):
         for name in module.__all__:

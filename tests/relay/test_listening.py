@@ -6,17 +6,25 @@ from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect as ws_connect
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import InvalidStatus
 
 from driftlog._protocol.limits import GREETING_FRAME_BYTES_MAX
 from driftlog._protocol.messages import Farewell, Goodbye, Stored, Upload, Welcome
 from driftlog._transport import listening
 from driftlog._transport.base import ConnectionLost
-from driftlog._transport.listening import REFUSALS_OPEN_MAX, Doors
+from driftlog._transport.listening import REFUSALS_OPEN_MAX, Doors, Listener
 from driftlog.relay import connection
 from driftlog.relay.server import Relay, RelayConfig, running_relay
 from tests.protocol.fakes import chain, keys_of
 from tests.relay.test_relay import line_to
+
+
+def sockets_of(relay: Relay) -> set[ServerConnection]:
+    """Give the sockets that are open at a relay."""
+    assert isinstance(relay._listener, Listener)
+    return relay._listener.sockets
+
 
 SECONDS_MAX = 5
 
@@ -73,7 +81,7 @@ def test_a_connection_too_many_is_refused_with_a_status_and_its_place_is_free_ag
                 with pytest.raises(InvalidStatus) as refused:
                     await ws_connect(relay.url)
                 assert refused.value.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
-            while relay._listener.sockets:
+            while sockets_of(relay):
                 await asyncio.sleep(0)
             async with line_to(relay.url) as line:
                 assert isinstance(await line.hello(), Welcome)
@@ -143,7 +151,7 @@ def test_a_connection_that_lets_its_answers_wait_is_cut(tmp_path: Path, monkeypa
             socket.transport.pause_reading()
             ping = b"\x89\xfd" + bytes(4) + bytes(125)
             async with asyncio.timeout(SECONDS_MAX):
-                while relay._listener.sockets:
+                while sockets_of(relay):
                     socket.transport.write(ping * 500)
                     await asyncio.sleep(0)
             socket.transport.abort()
@@ -160,7 +168,7 @@ def test_stopping_does_not_wait_for_a_connection_that_says_nothing(
         relay = Relay(RelayConfig(tmp_path / "relay.db", port=0))
         await relay.start()
         _, writer = await asyncio.open_connection("127.0.0.1", relay.port)
-        while not relay._listener.sockets:
+        while not sockets_of(relay):
             await asyncio.sleep(0)
         async with asyncio.timeout(SECONDS_MAX):
             await relay.stop()

@@ -6,7 +6,6 @@ in memory whatever its other end does.
 """
 
 import asyncio
-import os
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Final, Protocol, assert_never
@@ -64,9 +63,11 @@ class _Lost:
 class Conversation:
     """A connection and its session."""
 
-    def __init__(self, connection: Line, shelf: Shelf) -> None:
+    def __init__(self, connection: Line, shelf: Shelf, nonce: bytes) -> None:
+        assert len(nonce) == NONCE_BYTES
         self._connection = connection
         self._shelf = shelf
+        self._nonce = nonce
         self._inbox: asyncio.Queue[rs.Input | _Lost] = asyncio.Queue()
         self._room = asyncio.Semaphore(FRAMES_WAITING_MAX)
         self._is_wake_waiting = False
@@ -76,7 +77,7 @@ class Conversation:
         """Converse until either end has had enough."""
         receiving = asyncio.create_task(self._receive())
         try:
-            session, effects = rs.begin(self._shelf.birthday, os.urandom(NONCE_BYTES))
+            session, effects = rs.begin(self._shelf.birthday, self._nonce)
             while await self._perform(effects):
                 event = await self._inbox.get()
                 match event:

@@ -1,15 +1,14 @@
 """Group commit: while one transaction is being synced, everybody's uploads gather for the next.
 
-One thread writes. Nothing is answered before the transaction that holds it has returned, and when that fails, everything
-in it fails: an acknowledgement stands for bytes on the disk (P23).
+One thread writes, lent by the event loop's executor for one transaction after the other. Nothing is answered before the
+transaction that holds it has returned, and when that fails, everything in it fails: an acknowledgement stands for bytes on
+the disk (P23).
 """
 
 import asyncio
-import contextlib
 import logging
-import queue
-import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -54,18 +53,18 @@ class _Waiting:
 
 
 class GroupCommit:
-    """A thread that commits what is waiting, again and again. Made and called on the event loop."""
+    """Commits what is waiting, again and again. Made and called on the event loop; only the transactions run beside it."""
 
     def __init__(self, store: Store, on_growth: Callable[[Iterable[SpaceId]], None]) -> None:
         self._store = store
         self._on_growth = on_growth
         self._loop = asyncio.get_running_loop()
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: asyncio.Queue[_Waiting | None] = asyncio.Queue()
         self._waiting_bytes = 0
         self._room = asyncio.Event()
         self._room.set()
-        self._thread = threading.Thread(target=self._run, name="driftlog-relay-writer")
-        self._thread.start()
+        self._writer = ThreadPoolExecutor(1, "driftlog-relay-writer")
+        self._committing = self._loop.create_task(self._run())
 
     async def store(self, job: Job) -> tuple[Outcome, ...]:
         """Store durably; raises `StorageError` if the file failed, and then nothing of it is stored."""
@@ -74,26 +73,28 @@ class GroupCommit:
             await self._room.wait()
         self._waiting_bytes += job.size
         waiting = _Waiting(job, self._loop.create_future())
-        self._queue.put(waiting)
+        self._queue.put_nowait(waiting)
         return await waiting.answer
 
     async def stop(self) -> None:
-        """Commit what is waiting, then end the thread and let go of the file."""
-        self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+        """Commit what is waiting, then end, and let go of the file."""
+        self._queue.put_nowait(None)
+        await self._committing
+        self._writer.shutdown()
         self._store.close()
 
-    def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
+    async def _run(self) -> None:
+        while (first := await self._queue.get()) is not None:
             batch, is_last = self._gather(first)
+            jobs = [waiting.job for waiting in batch]
             try:
-                outcomes = self._store.commit([waiting.job for waiting in batch])
+                outcomes = await self._loop.run_in_executor(self._writer, self._store.commit, jobs)
             except Exception as error:  # noqa: BLE001 - whatever went wrong, nothing may be acknowledged; it is passed on
                 # First, because whoever waits for this batch must hear of it whatever becomes of the file.
-                self._tell(self._failed, batch, error)
-                self._reopen()
+                self._failed(batch, error)
+                await self._reopen()
             else:
-                self._tell(self._stored, batch, outcomes)
+                self._stored(batch, outcomes)
             if is_last:
                 return
 
@@ -102,7 +103,7 @@ class GroupCommit:
         while size < COMMIT_BYTES_MAX and count < COMMIT_ENVELOPES_MAX:
             try:
                 waiting = self._queue.get_nowait()
-            except queue.Empty:
+            except asyncio.QueueEmpty:
                 break
             if waiting is None:
                 return batch, True
@@ -111,17 +112,12 @@ class GroupCommit:
             count += len(waiting.job.envelopes)
         return batch, False
 
-    def _reopen(self) -> None:
+    async def _reopen(self) -> None:
         try:
-            self._store.reopen()
-        except Exception as error:  # noqa: BLE001 - an exception that ended this thread would leave uploads waiting for ever
+            await self._loop.run_in_executor(self._writer, self._store.reopen)
+        except Exception as error:  # noqa: BLE001 - an exception that ended this task would leave uploads waiting for ever
             # The next commit fails too, and says so to whoever uploads; each failure is another try.
             _LOG.error("cannot reopen the database: %s: %s", type(error).__name__, error)
-
-    def _tell(self, method: Callable[..., None], batch: list[_Waiting], result: object) -> None:
-        # A loop that is closed has nobody left to tell; what was committed is safe all the same.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(method, batch, result)
 
     def _stored(self, batch: list[_Waiting], outcomes: list[tuple[Outcome, ...]]) -> None:
         for waiting, outcome in zip(batch, outcomes, strict=True):

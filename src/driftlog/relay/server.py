@@ -13,27 +13,27 @@ import os
 import signal
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 from driftlog._core.genesis import Genesis
 from driftlog._core.ids import BIRTHDAY_BYTES, Birthday, SpaceId, short
 from driftlog._core.version_vector import VersionVector
 from driftlog._protocol import relay_session as rs
+from driftlog._protocol.messages import NONCE_BYTES
 from driftlog._transport.listening import (
     CONNECTIONS_MAX,
     CONNECTIONS_PER_ADDRESS_MAX,
     Doors,
     Listener,
-    RelayConnection,
 )
 from driftlog.relay.checking import Checks
-from driftlog.relay.connection import Conversation
+from driftlog.relay.connection import Conversation, Line
 from driftlog.relay.group_commit import GroupCommit
 from driftlog.relay.hub import Hub
 from driftlog.relay.reading import Reading
@@ -68,17 +68,52 @@ class RelayConfig:
     """More are refused with HTTP 429. This machine's own are not counted by address: a proxy in front has only that one."""
 
 
-class Relay:
-    """A relay that runs on the current event loop, between `start` and `stop`."""
+class Port(Protocol):
+    """Where devices come in: sockets, or what a simulation has in their place."""
 
-    def __init__(self, config: RelayConfig) -> None:
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        ...
+
+    async def listen(
+        self,
+        handler: Callable[[Line], Awaitable[None]],
+        host: str,
+        port: int,
+        *,
+        health: Callable[[], Awaitable[bytes]],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Run `handler` for each connection until it returns. Raises `OSError`."""
+        ...
+
+    def refuse_new(self) -> None:
+        """Let nobody in any more."""
+        ...
+
+    async def stop(self) -> None:
+        """Let go of the port and cut whoever is still there."""
+        ...
+
+
+class Relay:
+    """A relay that runs on the current event loop, between `start` and `stop`.
+
+    `entropy(count)` gives random bytes and `listener` the connections; they are arguments for tests.
+    """
+
+    def __init__(
+        self, config: RelayConfig, *, entropy: Callable[[int], bytes] = os.urandom, listener: Port | None = None
+    ) -> None:
         self.config = config
+        self._entropy = entropy
         self.hub = Hub()
         self._conversations: dict[Conversation, asyncio.Task[None]] = {}
         path = str(config.path)
         self._writing = Writing(
             path,
-            birthday=os.urandom(BIRTHDAY_BYTES),
+            birthday=entropy(BIRTHDAY_BYTES),
             space_bytes_max=config.space_bytes_max,
             vfs=config.vfs,
         )
@@ -86,7 +121,8 @@ class Relay:
         self.birthday: Birthday = self._reading.birthday
         self._reader = ThreadPoolExecutor(1, "driftlog-relay-reader")
         self._checks = Checks()
-        self._listener = Listener(Doors(config.connections_max, config.connections_per_address_max))
+        doors = Doors(config.connections_max, config.connections_per_address_max)
+        self._listener: Port = Listener(doors) if listener is None else listener
 
     @property
     def url(self) -> str:
@@ -157,8 +193,8 @@ class Relay:
             _LOG.warning("space %s: refused of %d envelopes: %s", short(genesis.space), len(envelopes), counts)
         return outcomes
 
-    async def _converse(self, connection: RelayConnection) -> None:
-        conversation = Conversation(connection, self)
+    async def _converse(self, connection: Line) -> None:
+        conversation = Conversation(connection, self, self._entropy(NONCE_BYTES))
         task = asyncio.current_task()
         assert task is not None
         self._conversations[conversation] = task

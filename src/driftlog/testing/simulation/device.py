@@ -1,0 +1,223 @@
+"""A device of the simulated fleet: real spaces on one file, in one process or two, and the shipped driver for each relay."""
+
+import asyncio
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from driftlog._core.clock import Timestamp
+from driftlog._driver.driver import run
+from driftlog._protocol.device_values import Phase, SyncState
+from driftlog.errors import DriftlogError
+from driftlog.space.replica import SpaceReplica
+from driftlog.space.space import Space
+from driftlog.testing.simulation.clocks import DeviceClock
+from driftlog.testing.simulation.files import Image
+from driftlog.testing.simulation.loop import Host, Killed
+from driftlog.testing.simulation.versions import Version
+
+if TYPE_CHECKING:
+    from driftlog.testing.simulation.world import World
+
+_EVENTS = "SELECT hlc, device, hash FROM driftlog_entry"
+_LAST_OWN = "SELECT coalesce(max(hlc), -1) FROM driftlog_entry WHERE device = ?"
+_OWN_AFTER = "SELECT hlc, device, hash FROM driftlog_entry WHERE device = ? AND hlc > ? ORDER BY hlc"
+
+
+class Process:
+    """One process that has a device's file open, and syncs unless it is a second one."""
+
+    def __init__(self, device: "Device", space: Space, name: str) -> None:
+        self.space = space
+        self.host = Host(device.world.loop, name)
+        self.phases: dict[str, Phase] = {}
+        self._device = device
+        self._stop = asyncio.Event()
+        self._main: asyncio.Task[None] | None = None
+        device.world.device_by_host[self.host] = device
+
+    def sync(self, urls: list[str]) -> None:
+        """Begin to converse with relays."""
+        self._main = self.host.run(self._converse(SpaceReplica(self.space._engine, self._report), urls))
+        self._main.add_done_callback(self._ended)
+
+    def stop(self) -> bool:
+        """Ask it to end; tells whether it has ended already."""
+        if self._main is None or self._main.done():
+            return True
+        self.host.post(self._stop.set)
+        return False
+
+    async def _converse(self, replica: SpaceReplica, urls: list[str]) -> None:
+        world = self._device.world
+        async with asyncio.TaskGroup() as tasks:
+            for url in urls:
+                seed = world.draws.getrandbits(64)
+                tasks.create_task(
+                    run(replica, url, lambda url: world.network.connect(self.host, url), stop=self._stop, seed=seed)
+                )
+
+    def _report(self, url: str, state: SyncState) -> None:
+        if self.phases.get(url) is not state.phase:
+            self.phases[url] = state.phase
+            self._device.world.note(f"{self.host.name} and {url}: {state.phase.value} {state.detail}")
+
+    def _ended(self, main: "asyncio.Task[None]") -> None:
+        if not main.cancelled() and main.exception() is not None:
+            error = main.exception()
+            assert error is not None
+            self._device.world.loop.failures.append(error)
+        self._device.process_ended(self)
+
+
+class Device:
+    """A device: its file, its clock, its version of the app, and the processes that have the file open."""
+
+    def __init__(self, world: "World", name: str, version: int) -> None:
+        self.world = world
+        self.name = name
+        self.version = version
+        self.clock = DeviceClock(world.loop)
+        self.processes: list[Process] = []
+        self.is_lost = False
+        self.is_to_stay_down = False
+        self.is_ending = False
+        """Its processes were asked to end."""
+        self.urls: list[str] = []
+        """The relays that it syncs with."""
+        self._entropy = world.random(f"entropy of {name}")
+        self._boots = 0
+
+    @property
+    def is_up(self) -> bool:
+        """Whether any process runs."""
+        return bool(self.processes)
+
+    @property
+    def space(self) -> Space:
+        """The space as its first process has it open."""
+        return self.processes[0].space
+
+    def entropy(self, count: int) -> bytes:
+        """Give what this device's system would draw."""
+        return self._entropy.randbytes(count)
+
+    # --- life and death ------------------------------------------------------------------------------------------------
+
+    def found(self) -> None:
+        """Begin the space that all others join."""
+        self._begin(self._version.app.open(self._path, clock=self.clock, entropy=self.entropy))
+
+    def join(self, link: str) -> None:
+        """Join the space with a new file."""
+        self._begin(self._version.app.join(self._path, link, clock=self.clock, entropy=self.entropy))
+
+    def boot(self) -> None:
+        """Open the file that is there, in the first process."""
+        assert not self.processes
+        try:
+            space = self._version.app.open(self._path, clock=self.clock, entropy=self.entropy)
+        except Killed:
+            self.world.later(0, lambda: self.world.start(self))
+            return
+        self._begin(space)
+        self.world.ledger.check_kept(self)
+
+    def boot_second(self) -> None:
+        """Open the same file in another process, which does not sync."""
+        with suppress(Killed):
+            space = self._version.app.open(self._path, clock=self.clock, entropy=self.entropy)
+            self.processes.append(self._process(space))
+
+    def stop(self) -> None:
+        """Ask all processes to end as they should."""
+        self.is_ending = True
+        for process in list(self.processes):
+            if process.stop():
+                self.process_ended(process)
+
+    def process_ended(self, process: Process) -> None:
+        """Let go of the file."""
+        if process in self.processes:
+            self.processes.remove(process)
+            process.space.close()
+
+    def crash(self) -> None:
+        """Let all processes die where they are; the file stays as they left it."""
+        image = self.world.disk.take(self.name)
+        processes, self.processes = self.processes, []
+        for process in processes:
+            self.world.network.leave(process.host)
+            process.host.kill()
+            process.space.close()
+        self.world.disk.put(self.name, image)
+        self.clock.looks_left = None
+
+    def lose(self) -> None:
+        """Be gone for good, with the file."""
+        self.crash()
+        self.world.disk.remove(self.name)
+        self.is_lost = True
+
+    def put(self, image: Image) -> None:
+        """Have the file replaced by another, as whoever restores a backup does."""
+        self.crash()
+        self.world.disk.put(self.name, image)
+
+    def _begin(self, space: Space) -> None:
+        process = self._process(space)
+        self.processes.append(process)
+        self.urls = self.world.urls_of(self)
+        process.sync(self.urls)
+
+    def _process(self, space: Space) -> Process:
+        self._boots += 1
+        self.is_ending = False
+        return Process(self, space, f"{self.name}#{self._boots}")
+
+    # --- what its user does ----------------------------------------------------------------------------------------------
+
+    def work(self, rng: random.Random) -> None:
+        """Let the app's user do something, and note what was acknowledged."""
+        process = rng.choice(self.processes)
+        own = process.space.device
+        before = self._ask(process, _LAST_OWN, (own,))[0][0]
+        is_killed = False
+        try:
+            with self.world.loop.as_host(process.host):
+                self._version.workload(process.space, rng)
+        except DriftlogError as error:
+            self.world.note(f"{self.name}: {type(error).__name__}: {error}")
+        except Killed:
+            is_killed = True
+        made = [Timestamp(*row) for row in self._ask(process, _OWN_AFTER, (own, before))]
+        self.world.note(f"{self.name} appended {len(made)}{' and died' if is_killed else ''}")
+        self.world.ledger.acknowledge(self, made)
+        if is_killed:
+            self.world.killed(process.host)
+
+    def events(self) -> set[Timestamp]:
+        """Give all events in the file, whether or not it is open."""
+        connection = apsw.Connection(str(self._path))
+        try:
+            return {Timestamp(*row) for row in connection.execute(_EVENTS)}
+        finally:
+            connection.close()
+
+    def _ask(
+        self, process: Process, sql: str, parameters: tuple[bytes | int, ...]
+    ) -> list[tuple[Any, ...]]:  # as SQLite gives them
+        with process.space._engine.reading() as store:
+            cursor = store.connection.cursor()
+            cursor.row_trace = None
+            return list(cursor.execute(sql, parameters))
+
+    @property
+    def _version(self) -> Version:
+        return self.world.versions[self.version]
+
+    @property
+    def _path(self) -> str:
+        return str(self.world.disk.path(self.name))

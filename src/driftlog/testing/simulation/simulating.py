@@ -1,0 +1,123 @@
+"""Many seeds, one after the other, and what is said of the first that fails."""
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from driftlog.space.app import App
+from driftlog.testing.simulation.plan import FAULTS_MAX, FAULTS_MIN, WORK, Plan, draw
+from driftlog.testing.simulation.reduction import reduce
+from driftlog.testing.simulation.run import Outcome, run
+from driftlog.testing.simulation.versions import Version, Workload
+
+USUAL_FAULTS = (FAULTS_MIN, FAULTS_MAX)
+
+
+class SimulationFailed(AssertionError):
+    """A seed broke a promise. The text says which, how to run it again, and the fewest faults that it takes."""
+
+
+@dataclass
+class Simulated:
+    """What a simulation came to."""
+
+    seeds: int = 0
+    faults: Counter[str] = field(default_factory=Counter[str])
+    """How often each kind of fault fired."""
+    events: int = 0
+    """Events that were appended by users."""
+    converged_ms_max: int = 0
+    """The longest that a fleet took from the end of all faults to agreement, in virtual milliseconds."""
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a run."""
+        self.seeds += 1
+        self.faults += outcome.counts
+        self.events += outcome.events
+        self.converged_ms_max = max(self.converged_ms_max, outcome.converged_ms)
+
+
+def simulate(
+    app: App,
+    workload: Workload,
+    *,
+    seeds: Iterable[int] = range(100),
+    older: Sequence[tuple[App, Workload]] = (),
+    faults: tuple[int, int] = USUAL_FAULTS,
+) -> Simulated:
+    """Run fleets of devices with your app through faults of all kinds, and see whether they agree in the end.
+
+    For each seed, two to seven devices and one or two relays live some virtual minutes in this process: real spaces, real
+    cryptography, the shipped sync and the shipped relay, on simulated clocks and a simulated network. `workload(space,
+    random)` is called on one device after another, and does what a user does. Meanwhile between `faults[0]` and `faults[1]`
+    faults happen: messages are lost and altered, devices die, are copied, set back and lost, clocks lie, relays forget
+    (`docs/simulation.md` has the list). Then all is healed, and all devices must hold the same log, every acknowledged event
+    in it, and show the same tables, those of a fresh device. `older` gives older versions of the app, oldest first, that
+    some devices run meanwhile.
+
+    Raises `SimulationFailed` for the first seed that breaks a promise, or lets `workload` raise anything but a
+    `DriftlogError`, with a command that runs it again and the fewest faults that it takes. A seed costs some 0.3 s, and 0.1
+    s with few faults; nothing is left on disk. The app must be deterministic, as `check_determinism` tests.
+    """
+    versions = [*(Version(*one) for one in older), Version(app, workload)]
+    simulated = Simulated()
+    for seed in seeds:
+        plan = draw(seed, has_older=bool(older), faults=faults)
+        outcome = run(plan, versions)
+        if outcome.failure is not None:
+            raise SimulationFailed(explain(plan, outcome, versions, _command(seed, versions, faults)))
+        simulated.add(outcome)
+    return simulated
+
+
+def explain(plan: Plan, outcome: Outcome, versions: Sequence[Version], command: str) -> str:
+    """Say what went wrong in a run, how to run it again, and which faults it takes."""
+    reduced = reduce(plan, lambda shorter: run(shorter, versions).failure is not None)
+    last = run(reduced, versions)
+    moments = [f"  {moment.after_ms} ms later: {moment.name}" for moment in reduced.moments]
+    count = len(reduced.faults())
+    return "\n".join(
+        [
+            f"seed {plan.seed}: {outcome.failure}",
+            f"run it again: {command}",
+            f"it fails with {count} of its {len(plan.faults())} faults"
+            + (f", as: {last.failure}" if last.failure != outcome.failure else ""),
+            *moments,
+            "what then happened:",
+            *(f"  {line}" for line in last.lines[-LINES_SHOWN_MAX:]),
+        ]
+    )
+
+
+LINES_SHOWN_MAX = 60
+
+
+def _command(seed: int, versions: Sequence[Version], faults: tuple[int, int]) -> str:
+    """Give a command that runs a seed again, if app and workload can be named; else the call."""
+    named = [_names(version) for version in versions]
+    if any(names is None for names in named):
+        return f"simulate(..., seeds=[{seed}])"
+    parts = [f"python -m driftlog.testing.simulation --seed {seed}"]
+    for option, names in zip((*["--older"] * (len(named) - 1), "--app"), named, strict=True):
+        assert names is not None
+        parts.append(f"{option} {shlex.quote(names[0])} {shlex.quote(names[1])}")
+    if faults != USUAL_FAULTS:
+        parts.append(f"--faults {faults[0]} {faults[1]}")
+    return " ".join(parts)
+
+
+def _names(version: Version) -> tuple[str, str] | None:
+    where = getattr(version.workload, "__module__", "")
+    module = sys.modules.get(where)
+    names = [name for name, value in vars(module).items() if value is version.app] if module is not None else []
+    function = getattr(version.workload, "__qualname__", "<")
+    if not names or "<" in function or where == "__main__":
+        return None
+    return f"{where}:{names[0]}", f"{where}:{function}"
+
+
+def faults_of(plan: Plan) -> list[str]:
+    """Name the faults of a plan, in order."""
+    return [moment.name for moment in plan.moments if moment.name != WORK]

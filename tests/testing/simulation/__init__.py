@@ -1,0 +1,1 @@
+"""The simulator is put to the test, and puts Driftlog to it."""

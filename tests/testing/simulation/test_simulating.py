@@ -1,0 +1,139 @@
+"""What an app's author sees: seeds that pass, and a failure that says how to run it again and what it takes."""
+
+import os
+import random
+import subprocess
+import sys
+
+import pytest
+
+from driftlog import App, Event, Space, ViewTransaction
+from driftlog.testing import SimulationFailed, simulate
+from driftlog.testing.simulation.command import main
+from driftlog.testing.simulation.example import VERSIONS, app, older_app, work, work_in_old
+from driftlog.testing.simulation.plan import WORK, Plan, draw
+from driftlog.testing.simulation.reduction import reduce
+from driftlog.testing.simulation.run import run
+
+TABLES = "CREATE TABLE seen (name TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT"
+
+
+class Happened(Event):
+    n: int
+
+
+def _count(space: Space, rng: random.Random) -> None:
+    space.append(Happened(n=rng.randrange(5)))
+
+
+def _counting() -> App:
+    counting = App("org.example.counting", tables=TABLES)
+
+    @counting.on(Happened)
+    def happened(tx: ViewTransaction, event: Happened) -> None:
+        tx.execute("INSERT INTO seen VALUES ('last', ?) ON CONFLICT (name) DO UPDATE SET n = excluded.n", (event.n,))
+
+    return counting
+
+
+def test_an_app_without_mistakes_passes() -> None:
+    simulated = simulate(_counting(), _count, seeds=range(3), faults=(4, 8))
+
+    assert simulated.seeds == 3
+    assert simulated.events > 0
+    assert simulated.faults.total() > 0
+
+
+def test_older_versions_of_an_app_take_part() -> None:
+    simulated = simulate(app, work, seeds=range(3), older=[(older_app, work_in_old)])
+
+    assert simulated.seeds == 3
+
+
+def test_an_app_that_draws_by_itself_is_found_with_few_faults_and_told_how_to_run_again() -> None:
+    dice = random.Random(1)
+    gambling = App("org.example.gambling", tables=TABLES)
+
+    @gambling.on(Happened)
+    def happened(tx: ViewTransaction, event: Happened) -> None:
+        tx.execute("INSERT OR REPLACE INTO seen VALUES ('last', ?)", (dice.randrange(1000),))
+
+    with pytest.raises(SimulationFailed, match=r"view of .* is not the one of a fresh device") as failed:
+        simulate(gambling, _count, seeds=[7])
+
+    assert "run it again: simulate(..., seeds=[7])" in str(failed.value)
+    assert "it fails with 0 of its" in str(failed.value)
+
+
+def test_what_a_workload_asserts_is_a_failure() -> None:
+    def doubt(space: Space, rng: random.Random) -> None:
+        _count(space, rng)
+        assert len(space.query("SELECT * FROM seen")) == 0, "there is a row"
+
+    with pytest.raises(SimulationFailed, match="there is a row"):
+        simulate(_counting(), doubt, seeds=[1], faults=(3, 3))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_seed_leaves_one_trace(seed: int) -> None:
+    plan = draw(seed, has_older=True)
+
+    first, second = run(plan, VERSIONS), run(plan, VERSIONS)
+
+    assert (first.trace, first.lines, first.counts) == (second.trace, second.lines, second.counts)
+
+
+def test_seeds_leave_different_traces() -> None:
+    assert run(draw(1, has_older=True), VERSIONS).trace != run(draw(2, has_older=True), VERSIONS).trace
+
+
+@pytest.mark.slow
+def test_a_trace_depends_on_no_hash_seed() -> None:
+    command = [sys.executable, "-m", "driftlog.testing.simulation", "--seed", "3"]
+    said = {
+        subprocess.run(
+            command, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, text=True, check=True
+        ).stdout
+        for hash_seed in ("1", "2", "3")
+    }
+
+    assert len(said) == 1
+    assert "passes; trace" in said.pop()
+
+
+def test_a_failure_is_reduced_to_what_it_takes() -> None:
+    plan = draw(5, has_older=True)
+    places = plan.faults()
+    wanted = {plan.moments[places[3]], plan.moments[places[20]]}
+
+    reduced = reduce(plan, lambda shorter: {m.seed for m in wanted} <= {m.seed for m in shorter.moments})
+
+    assert {moment.seed for moment in reduced.moments} == {moment.seed for moment in wanted}
+    assert sum(m.after_ms for m in reduced.moments) <= sum(m.after_ms for m in plan.moments)
+
+
+def test_a_reduction_is_bounded() -> None:
+    calls: list[Plan] = []
+    plan = draw(5, has_older=True)
+
+    def fails(shorter: Plan) -> bool:
+        calls.append(shorter)
+        return any(moment.name == WORK for moment in shorter.moments)
+
+    reduce(plan, fails, runs_max=7)
+
+    assert len(calls) == 7
+
+
+def test_the_command_runs_seeds_and_counts_faults(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds", "3", "--faults", "3", "5"]) == 0
+
+    said = capsys.readouterr().out
+    assert "3 of 3 seeds, 0 failed" in said
+    assert "a relay forgets everything" in said
+
+
+def test_the_command_names_what_it_cannot_find(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--app", "driftlog.testing.simulation.example:app", "nowhere:work"]) == 2
+
+    assert "nowhere:work" in capsys.readouterr().out

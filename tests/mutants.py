@@ -220,3 +220,19 @@ def undone_events_are_not_replayed(patch: pytest.MonkeyPatch) -> None:
 def the_newest_image_of_a_row_is_put_back(patch: pytest.MonkeyPatch) -> None:
     real = Rows.merge
     patch.setattr(Rows, "merge", lambda self, undos: real(self, reversed(list(undos))))
+
+
+@mutant
+def what_a_rejected_event_had_changed_stays(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Recorder, "images", lambda _: {})
+
+
+@mutant
+def a_row_that_a_rejected_event_made_stays(patch: pytest.MonkeyPatch) -> None:
+    real = Recorder.images
+
+    def images(self: Recorder) -> Any:
+        found = real(self)
+        return found and {cell: row for cell, row in found.items() if row is not None}
+
+    patch.setattr(Recorder, "images", images)

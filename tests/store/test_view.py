@@ -12,7 +12,7 @@ from driftlog._core.ids import DeviceKey, EventHash
 from driftlog._sqlite.connection import connect
 from driftlog._sqlite.tables import declare_tables
 from driftlog._store.program import Materializer, Rejection
-from driftlog._store.view import View
+from driftlog._store.view import Guard, Unreadable, View
 from driftlog.errors import DriftlogError
 
 TABLES = """
@@ -94,7 +94,10 @@ def drawn(rng: random.Random) -> Statements:
 
 
 @pytest.mark.parametrize("seed", range(300))
-def test_rewinding_any_number_of_events_restores_the_view_before_them(connection: apsw.Connection, seed: int) -> None:
+@pytest.mark.parametrize("guard", [Guard.SAVEPOINT, Guard.IMAGES])
+def test_rewinding_any_number_of_events_restores_the_view_before_them(
+    connection: apsw.Connection, seed: int, guard: Guard
+) -> None:
     rng = random.Random(seed)
     view = new_view(connection)
     undos: list[bytes | None] = []
@@ -102,7 +105,7 @@ def test_rewinding_any_number_of_events_restores_the_view_before_them(connection
     connection.execute("BEGIN")
     for n in range(20):
         try:
-            undos.append(view.apply(RUN, drawn(rng), at(n), 0).undo)
+            undos.append(view.apply(RUN, drawn(rng), at(n), 0, guard=guard).undo)
         except Rejection:
             undos.append(None)
             assert view.digest() == digests[-1], "a rejected event leaves nothing behind"
@@ -117,6 +120,23 @@ def test_rewinding_any_number_of_events_restores_the_view_before_them(connection
     with pytest.raises(apsw.ConstraintError):
         connection.execute("INSERT INTO booking (room, hour) VALUES ('nowhere', 1)")
     connection.execute("COMMIT")
+
+
+def test_a_rejected_event_whose_rows_cannot_be_read_asks_to_be_judged_in_another_way(
+    connection: apsw.Connection,
+) -> None:
+    view = new_view(connection)
+    connection.execute("BEGIN")
+    unreadable = Statements(sql=["INSERT INTO room VALUES ('a', 1, CAST(x'ff' AS TEXT))"], parameters={})
+
+    with pytest.raises(Unreadable):
+        view.apply(RUN, unreadable, at(1), 0, guard=Guard.IMAGES)
+    connection.execute("ROLLBACK")
+    connection.execute("BEGIN")
+    with pytest.raises(Rejection, match="UnicodeDecodeError"):
+        view.apply(RUN, unreadable, at(1), 0, guard=Guard.SAVEPOINT)
+
+    assert connection.execute("SELECT count(*) FROM room").get == 0
 
 
 def test_the_statements_reach_cascades_triggers_and_rejections(connection: apsw.Connection) -> None:

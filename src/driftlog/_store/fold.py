@@ -7,10 +7,8 @@ from there on is replayed merged with what arrived.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
-from heapq import merge as merge_sorted
-from operator import itemgetter
 from typing import NamedTuple
 
 import apsw
@@ -27,7 +25,7 @@ from driftlog._store.log import BEFORE_ALL, Entry, Log, State
 from driftlog._store.program import Program, Rejection
 from driftlog._store.reading import read_event
 from driftlog._store.tail import Tail
-from driftlog._store.view import View
+from driftlog._store.view import Guard, Unreadable, View
 from driftlog.errors import InvalidEvent
 
 _log = logging.getLogger("driftlog")
@@ -97,7 +95,7 @@ class Fold:
         A `Rejection` leaves it to the caller to undo what was begun.
         """
         materializer = self._program.readings[record.name, record.marked_version]
-        effect = self._view.apply(materializer, event, at, record.wall_ms, is_guarded=False)
+        effect = self._view.apply(materializer, event, at, record.wall_ms, guard=Guard.CALLER)
         return Entry(at, record, State.APPLIED, None, *effect)
 
     def log_new(self, entries: list[Entry], *, may_tie: bool) -> None:
@@ -205,7 +203,11 @@ class Fold:
             # In order: whatever is applied now, nothing before it will be undone any more.
             step = heappop(due)
             at, record, before = step
-            outcome = self._outcome(at, record)
+            try:
+                outcome = self._outcome(at, record, Guard.IMAGES if is_guarded else Guard.SAVEPOINT)
+            except Unreadable:
+                self._abandon_weave()
+                return None
             touch = self._view.touch(outcome.undo, outcome.touch)
             conflicting = index.conflicting(at, touch)
             if conflicting:
@@ -215,9 +217,9 @@ class Fold:
                 depending = index.closure(conflicting, undone_max - len(undone))
                 if depending is None:
                     if is_guarded:
-                        self._control("ROLLBACK TO driftlog_weave")
-                        self._control("RELEASE driftlog_weave")
-                    self.tail.forget()
+                        self._abandon_weave()
+                    else:
+                        self.tail.forget()
                     return None
                 if not is_guarded:
                     self._control("SAVEPOINT driftlog_weave")
@@ -229,10 +231,15 @@ class Fold:
                 continue
             index.add(at, touch)
             applied += 1
-            verdicts += self._settle(at, record, before, outcome)
+            self._settle(at, record, before, outcome, verdicts)
         if is_guarded:
             self._control("RELEASE driftlog_weave")
         return Integrated(applied, len(undone), Way.CLOSURE if undone else Way.IN_PLACE, tuple(verdicts))
+
+    def _abandon_weave(self) -> None:
+        self._control("ROLLBACK TO driftlog_weave")
+        self._control("RELEASE driftlog_weave")
+        self.tail.forget()
 
     def _undo(self, index: TouchIndex, events: Iterable[Timestamp]) -> list[Entry]:
         """Take events back that nothing else depends on, and give their entries."""
@@ -257,17 +264,35 @@ class Fold:
         self, start: Timestamp, arrived: list[Arrival], way: Way, progress: Progress | None = None
     ) -> Integrated:
         """Replay the log from `start` on, which the view does not hold, merged with what arrived."""
+        if way is Way.EXTENDED and len(arrived) == 1:
+            return self._replay_guarded(start, arrived, way, progress, Guard.SAVEPOINT)
+        # One savepoint for all: one for each event costs more than what nearly all of them do.
+        self._control("SAVEPOINT driftlog_replay")
+        try:
+            integrated = self._replay_guarded(start, arrived, way, progress, Guard.IMAGES)
+        except Unreadable:
+            self._control("ROLLBACK TO driftlog_replay")
+            self.tail.forget()
+            integrated = self._replay_guarded(start, arrived, way, progress, Guard.SAVEPOINT)
+        self._control("RELEASE driftlog_replay")
+        return integrated
+
+    def _replay_guarded(
+        self, start: Timestamp, arrived: list[Arrival], way: Way, progress: Progress | None, guard: Guard
+    ) -> Integrated:
         applied = replayed = 0
         verdicts: list[Verdict] = []
         arrived = sorted(arrived)
         due = {arrival.timestamp for arrival in arrived}
         for at, record, before in _in_order(self._log.entries(start), arrived):
-            if before is not None and before.state is State.HELD and at not in due:
-                continue
-            outcome = self._outcome(at, record)
+            if before is not None:
+                if before.state is not State.HELD:
+                    replayed += 1
+                elif at not in due:
+                    continue
+            outcome = self._outcome(at, record, guard)
             applied += 1
-            replayed += before is not None and before.state is not State.HELD
-            verdicts += self._settle(at, record, before, outcome)
+            self._settle(at, record, before, outcome, verdicts)
             if way is Way.EXTENDED:
                 self.tail.add([Entry(at, record, *outcome)])
             if progress is not None and applied % PROGRESS_EVENTS == 0:
@@ -276,21 +301,25 @@ class Fold:
 
     # --- one event ------------------------------------------------------------------------------------------------------
 
-    def _settle(self, at: Timestamp, record: Record, before: Entry | None, outcome: Outcome) -> Iterator[Verdict]:
-        """Write down what became of an event; gives that, if it is news."""
+    def _settle(
+        self, at: Timestamp, record: Record, before: Entry | None, outcome: Outcome, verdicts: list[Verdict]
+    ) -> None:
+        """Write down what became of an event, and add that to the verdicts, if it is news."""
         if before is None:
             self._log.insert(at, record, *outcome)
         elif outcome != before[2:]:
             self._log.update(at, *outcome)
         if (before.state if before is not None else State.APPLIED) is not outcome.state:
-            yield Verdict(Entry(at, record, *outcome), before.state if before is not None else None)
+            verdicts.append(Verdict(Entry(at, record, *outcome), before.state if before is not None else None))
 
-    def _outcome(self, at: Timestamp, record: Record) -> Outcome:
-        if is_control(record):
-            return _outcome_of_control(record)
-        if at in self.retracted():
-            return Outcome(State.RETRACTED)
+    def _outcome(self, at: Timestamp, record: Record, guard: Guard) -> Outcome:
+        # What is the engine's own is no app's: no materializer bears such a name.
         materializer = self._program.readings.get((record.name, record.marked_version))
+        if materializer is None and is_control(record):
+            return _outcome_of_control(record)
+        retracted = self.retracted()
+        if retracted and at in retracted:
+            return Outcome(State.RETRACTED)
         if materializer is None:
             return _UNKNOWN
         # What an upgrade gives is checked where it is made: an app may have given up floats by an upgrade.
@@ -302,7 +331,7 @@ class Fold:
             _log.warning("a %s was rejected: %s", record.name, rejection.reason, exc_info=rejection.__cause__)
             return Outcome(State.REJECTED, rejection.reason)
         try:
-            return Outcome(State.APPLIED, None, *self._view.apply(materializer, event, at, record.wall_ms))
+            return Outcome(State.APPLIED, None, *self._view.apply(materializer, event, at, record.wall_ms, guard=guard))
         except Rejection as rejection:
             return Outcome(State.REJECTED, rejection.reason, None, rejection.touch)
 
@@ -333,13 +362,18 @@ def _outcome_of_control(record: Record) -> Outcome:
 _Step = tuple[Timestamp, Record, Entry | None]
 
 
-def _in_order(logged: Iterable[Entry], arrived: Iterable[Arrival]) -> Iterator[_Step]:
-    """Merge the log with what arrived; an arrival that is in the log already (held until now) is given once."""
-    steps_logged = ((entry.timestamp, entry.record, entry) for entry in logged)
-    steps_arrived = ((arrival.timestamp, arrival.record, None) for arrival in arrived)
-    last: Timestamp | None = None
-    # `merge` keeps the log's side first among equals.
-    for step in merge_sorted(steps_logged, steps_arrived, key=itemgetter(0)):
-        if step[0] != last:
-            last = step[0]
-            yield step
+def _in_order(logged: Iterable[Entry], arrived: Sequence[Arrival]) -> Iterator[_Step]:
+    """Merge the log with what arrived, in order; an arrival that is in the log already (held until now) is given once."""
+    rest = iter(arrived)
+    arrival = next(rest, None)
+    for entry in logged:
+        at = entry[0]
+        while arrival is not None and arrival[0] < at:
+            yield arrival[0], arrival[1], None
+            arrival = next(rest, None)
+        if arrival is not None and arrival[0] == at:
+            arrival = next(rest, None)
+        yield at, entry[1], entry
+    while arrival is not None:
+        yield arrival[0], arrival[1], None
+        arrival = next(rest, None)

@@ -105,6 +105,13 @@ class Recorder:
         """Give the undo data of what was changed, and the touch data of what was touched besides; None for nothing."""
         if self._is_unreadable:
             raise Rejection("a row holds text that is not UTF-8")
+        if len(self._changes) == 1 and not self._reads:
+            # What nearly every event does, without what only more would need.
+            [(name, operation, old, new)] = self._changes
+            index, key, is_rowid, constraints = self._facts_by_name[name]
+            if operation == "INSERT" and constraints is None and not is_rowid:
+                value = key(new)
+                return encode((((index, *value) if type(value) is tuple else (index, value),), ())), None
         images: dict[Image, RowImage] = {}
         writes: set[Cell] = set()
         for name, operation, old, new in self._changes:
@@ -124,6 +131,19 @@ class Recorder:
             # What is written is read, too, and need not be said twice.
             touch = self.rows.pack_touch([cell for cell in self._reads if cell not in images], writes)
         return pack_undo(images) if images else None, touch
+
+    def images(self) -> dict[Image, RowImage] | None:
+        """Give the rows that were changed as they were, to put them back; None if one of them could not be read."""
+        if self._is_unreadable:
+            return None
+        images: dict[Image, RowImage] = {}
+        for name, _, old, new in self._changes:
+            index, key, _, _ = self._facts_by_name[name]
+            if old is not None:
+                images.setdefault((index, key(old)), old)
+            if new is not None:
+                images.setdefault((index, key(new)), None)
+        return images
 
     def finish_rejected(self) -> bytes | None:
         """Give the touch data of an event that was rejected: all it came across has a part in that."""

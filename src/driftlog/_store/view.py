@@ -7,8 +7,9 @@ Triggers and foreign keys are off meanwhile, because the images already hold wha
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from enum import Enum
 from hashlib import blake2b
 from threading import Thread
 from typing import NamedTuple
@@ -35,6 +36,21 @@ REASON_CHARS_MAX = 500
 
 EXHAUSTED = (RecursionError, MemoryError)
 """What depends on where a materializer was called from, and not only on the event."""
+
+
+class Guard(Enum):
+    """What takes an event back that is rejected."""
+
+    SAVEPOINT = "savepoint"
+    """A savepoint of its own. Each keeps a copy of every page that the event is the first to change."""
+    IMAGES = "images"
+    """The images of what it changed, within a savepoint of the caller's; `Unreadable` where these do not suffice."""
+    CALLER = "caller"
+    """The surrounding transaction or savepoint, which a rejection undoes anyway."""
+
+
+class Unreadable(Exception):
+    """What a rejected event did cannot be taken back by images: undo the savepoint around it, and judge in another way."""
 
 
 class Effect(NamedTuple):
@@ -91,28 +107,50 @@ class View:
                 self._connection.execute(table.clear_sql)
 
     def apply(
-        self, materializer: Materializer, event: Event, timestamp: Timestamp, wall_ms: int, *, is_guarded: bool = True
+        self,
+        materializer: Materializer,
+        event: Event,
+        timestamp: Timestamp,
+        wall_ms: int,
+        *,
+        guard: Guard = Guard.SAVEPOINT,
     ) -> Effect:
         """Run a materializer, and give what it did.
 
-        Raises `Rejection`, which says what the event came across, with the view as it was before. `is_guarded=False` leaves
-        out the savepoint, where a rejection undoes the surrounding transaction or savepoint anyway.
+        Raises `Rejection`, which says what the event came across, with the view as it was before, unless that is the
+        caller's matter.
         """
-        if not is_guarded:
+        if guard is Guard.CALLER:
             return self._run(materializer, event, timestamp, wall_ms)
-        execute = self._control
-        execute("SAVEPOINT driftlog_event")
+        if self._must_check_deferred:
+            # SQLite counts violations that may yet be mended, and images do not tell it that they are gone.
+            guard = Guard.SAVEPOINT
+        if guard is Guard.SAVEPOINT:
+            self._control("SAVEPOINT driftlog_event")
         try:
             effect = self._run(materializer, event, timestamp, wall_ms)
         except Rejection as rejection:
-            assert self._connection.in_transaction, "no vetted statement can end the transaction"
-            execute("ROLLBACK TO driftlog_event")
+            self._take_back(guard)
             if not isinstance(rejection.__cause__, EXHAUSTED):
-                execute("RELEASE driftlog_event")
+                self._release(guard)
                 raise
-            effect = self._run_afresh(materializer, event, timestamp, wall_ms)
-        execute("RELEASE driftlog_event")
+            effect = self._run_afresh(materializer, event, timestamp, wall_ms, guard)
+        self._release(guard)
         return effect
+
+    def _take_back(self, guard: Guard) -> None:
+        assert self._connection.in_transaction, "no vetted statement can end the transaction"
+        if guard is Guard.SAVEPOINT:
+            self._control("ROLLBACK TO driftlog_event")
+            return
+        images = self._recorder.images()
+        if images is None:
+            raise Unreadable
+        self._put_back(images)
+
+    def _release(self, guard: Guard) -> None:
+        if guard is Guard.SAVEPOINT:
+            self._control("RELEASE driftlog_event")
 
     def _run(self, materializer: Materializer, event: Event, timestamp: Timestamp, wall_ms: int) -> Effect:
         transaction = self._transaction
@@ -140,7 +178,9 @@ class View:
             raise transaction._failure
         return effect
 
-    def _run_afresh(self, materializer: Materializer, event: Event, timestamp: Timestamp, wall_ms: int) -> Effect:
+    def _run_afresh(
+        self, materializer: Materializer, event: Event, timestamp: Timestamp, wall_ms: int, guard: Guard
+    ) -> Effect:
         """Judge an event again that ran out of stack or memory, in a thread where nothing else is on the stack.
 
         How deep the caller stood, and what else the process held, must not decide what becomes of an event.
@@ -158,8 +198,8 @@ class View:
         thread.join()
         [result] = outcome
         if isinstance(result, Rejection):
-            self._connection.execute("ROLLBACK TO driftlog_event")
-            self._connection.execute("RELEASE driftlog_event")
+            self._take_back(guard)
+            self._release(guard)
         if isinstance(result, BaseException):
             raise result
         return result
@@ -171,7 +211,9 @@ class View:
 
     def rewind(self, undos: Iterable[bytes]) -> None:
         """Take back events: `undos` is their undo data from the oldest to the newest. Each row is written once."""
-        images = self._recorder.rows.merge(undos)
+        self._put_back(self._recorder.rows.merge(undos))
+
+    def _put_back(self, images: Mapping[Image, RowImage]) -> None:
         if not images:
             return
         tables = self._tables.tables

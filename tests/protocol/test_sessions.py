@@ -11,8 +11,14 @@ from driftlog._crypto.keys import access_key, found_space
 from driftlog._protocol import device_values as dv
 from driftlog._protocol import live
 from driftlog._protocol.device_values import Phase
-from driftlog._protocol.limits import QUOTA_TICKS, SILENT_TICKS_BEFORE_PING, SILENT_TICKS_MAX, WINDOW_FRAMES
-from driftlog._protocol.messages import Envelopes, Ping, Want, decode_from_device
+from driftlog._protocol.limits import (
+    QUOTA_TICKS,
+    SILENT_TICKS_BEFORE_PING,
+    SILENT_TICKS_MAX,
+    UNANSWERED_TICKS_MAX,
+    WINDOW_FRAMES,
+)
+from driftlog._protocol.messages import Envelopes, Ping, Upload, Want, decode_from_device
 from tests.protocol.fakes import FakeReplica, envelope
 from tests.protocol.world import Device, World
 
@@ -184,6 +190,34 @@ def test_a_relay_that_falls_silent_is_asked_and_then_left() -> None:
     world.take_input(device)
     assert device.phase is Phase.OFFLINE
     assert "silent" in device.session.shown.detail
+
+
+def test_an_upload_that_is_never_answered_is_sent_again_over_another_connection() -> None:
+    world = world_with(0)
+    world.settle()
+    (device,) = world.devices
+    world.append(device)
+    while not any(isinstance(decode_from_device(data), Upload) for data in device.sent):
+        assert any(action(device) for action in (world.take_input, world.do_job))
+
+    # The upload is lost on the way, and everything else arrives: pings are answered, so the relay is not silent.
+    assert device.link is not None
+    device.link.to_relay.clear()
+    connection = device.session.connection
+    for _ in range(UNANSWERED_TICKS_MAX - 1):
+        world.run()
+        world.fire_timer(device)
+    world.run()
+    assert device.session.connection == connection
+    world.fire_timer(device)
+    while device.phase is not Phase.OFFLINE:
+        assert world.take_input(device)
+    detail = device.session.shown.detail
+    world.settle()
+
+    assert device.session.connection > connection
+    assert "no upload" in detail
+    assert_everybody_holds_everything(world)
 
 
 def test_a_relay_sends_no_more_than_the_window_to_a_device_that_does_not_read() -> None:

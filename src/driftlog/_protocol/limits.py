@@ -83,3 +83,8 @@ RELAY_SILENCE_MS_MAX: Final = 60_000
 
 QUOTA_TICKS: Final = 12
 """A minute between two tries after a refusal for want of room."""
+
+UNANSWERED_TICKS_MAX: Final = 36
+"""Three minutes. The largest envelope takes one at 22 kB/s, the uplink of a poor mobile network, and a relay may have
+others' uploads to store first. After that a message was lost on the way, or the relay is stuck on it though it answers
+pings."""

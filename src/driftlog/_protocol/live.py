@@ -36,6 +36,7 @@ from driftlog._protocol.limits import (
     SILENT_TICKS_BEFORE_PING,
     SILENT_TICKS_MAX,
     TICK_MS,
+    UNANSWERED_TICKS_MAX,
     WINDOW_FRAMES,
 )
 from driftlog._protocol.messages import (
@@ -221,6 +222,10 @@ def ticked(state: Live, connection: int) -> Moved:
     silent_ticks = state.silent_ticks + 1
     if silent_ticks >= SILENT_TICKS_MAX:
         return Lost(f"the relay was silent for {SILENT_TICKS_MAX * TICK_MS // 1000} s", state.attempt)
+    outbox = out.ticked(state.outbox)
+    if outbox.is_forgotten:
+        minutes = UNANSWERED_TICKS_MAX * TICK_MS // 60_000
+        return Lost(f"the relay answered other messages, but no upload for {minutes} minutes", state.attempt)
     ping = (Send(Ping().encode()),) if silent_ticks == SILENT_TICKS_BEFORE_PING else ()
     ticks = min(state.ticks + 1, HELD_TICKS)
     moved = replace(
@@ -228,7 +233,7 @@ def ticked(state: Live, connection: int) -> Moved:
         ticks=ticks,
         attempt=0 if ticks == HELD_TICKS else state.attempt,
         silent_ticks=silent_ticks,
-        outbox=out.ticked(state.outbox),
+        outbox=outbox,
     )
     return _settled(moved, connection, (*ping, LookAround(connection)))
 

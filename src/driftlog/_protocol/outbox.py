@@ -13,7 +13,13 @@ from driftlog._core.ids import DeviceKey
 from driftlog._core.version_vector import Head, VersionVector
 from driftlog._core.wire import Malformed
 from driftlog._protocol.device_values import Outbound
-from driftlog._protocol.limits import LOAD_BYTES_GOAL, PROBE_BYTES, QUOTA_TICKS, UPLOAD_WINDOW_BYTES
+from driftlog._protocol.limits import (
+    LOAD_BYTES_GOAL,
+    PROBE_BYTES,
+    QUOTA_TICKS,
+    UNANSWERED_TICKS_MAX,
+    UPLOAD_WINDOW_BYTES,
+)
 from driftlog._protocol.messages import Refusal
 
 
@@ -44,6 +50,8 @@ class Outbox:
     in_flight: tuple[Outbound, ...] = ()
     """Sent and not yet answered, in order: the relay answers in the same order."""
     in_flight_bytes: int = 0
+    unanswered_ticks: int = 0
+    """How long the oldest of these waits, or it and those before it since the last answer."""
     loading: Loading = Loading.DUE
     is_page_full: bool = False
     """Whether the last page loaded was full, so that the next need not wait."""
@@ -60,6 +68,11 @@ class Outbox:
     def is_idle(self) -> bool:
         """Whether nothing is on its way and nothing more is known."""
         return self.loading is Loading.NOTHING and not self.in_flight
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether what is on its way will never be answered on this connection."""
+        return self.unanswered_ticks >= UNANSWERED_TICKS_MAX
 
     def offered(self) -> VersionVector:
         """Give what the relay will have when it has stored what is on its way."""
@@ -145,6 +158,7 @@ def stored(outbox: Outbox, count: int) -> tuple[Outbox, tuple[Outbound, ...]]:
         relay_has=advanced(outbox.relay_has, [(sent.device, sent.head) for sent in done]),
         in_flight=left,
         in_flight_bytes=outbox.in_flight_bytes - sum(len(sent.raw) for sent in done),
+        unanswered_ticks=0,
         is_probing=False,
     )
     return moved, done
@@ -156,7 +170,11 @@ def refused(outbox: Outbox, code: Refusal, text: str) -> tuple[Outbox, Verdict]:
         raise Malformed("a refusal of nothing")
     sent, *left = outbox.in_flight
     moved = replace(
-        outbox, in_flight=tuple(left), in_flight_bytes=outbox.in_flight_bytes - len(sent.raw), problem=text or code.name
+        outbox,
+        in_flight=tuple(left),
+        in_flight_bytes=outbox.in_flight_bytes - len(sent.raw),
+        unanswered_ticks=0,
+        problem=text or code.name,
     )
     match code:
         case Refusal.GAP if sent.device in outbox.skipped or sent.device in outbox.over_quota:
@@ -199,7 +217,11 @@ def received(outbox: Outbox, envelopes: tuple[bytes, ...]) -> Outbox:
 
 
 def ticked(outbox: Outbox) -> Outbox:
-    """Count down the pause after a refusal for want of room; then everything is offered again, one envelope first."""
+    """Count how long the relay has not answered, and count down the pause after a refusal for want of room.
+
+    After the pause everything is offered again, one envelope first.
+    """
+    outbox = replace(outbox, unanswered_ticks=outbox.unanswered_ticks + 1 if outbox.in_flight else 0)
     if not outbox.pause_ticks:
         return outbox
     if outbox.pause_ticks > 1 or outbox.in_flight:

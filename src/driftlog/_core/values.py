@@ -120,6 +120,9 @@ class _Shape:
         except msgspec.ValidationError as error:
             named = _named(where) if where else "the payload"
             raise OutsideDomain(f"{named} has a key that is not text; keys are text without NUL") from error
+        if len(items) != _entries(bytes(memoryview(data)[:5])):
+            # What a key stood for the first time is not among the items, and nobody would have looked at it.
+            raise OutsideDomain(f"{_named(where) if where else 'the payload'} has a key twice")
         self._check_items(items.items(), where, depth)
 
     def _check_list(self, data: msgspec.Raw, where: _Where, depth: int) -> None:
@@ -132,7 +135,8 @@ class _Shape:
         for key, raw in items:
             data = memoryview(raw)
             code = data[0]
-            if not (0x80 <= code <= 0x9F or 0xDC <= code <= 0xDF):
+            is_empty = code in (0x80, 0x90)
+            if not (0x80 <= code <= 0x9F or 0xDC <= code <= 0xDF) or (is_empty and depth < VALUE_DEPTH_MAX):
                 continue
             where = (around, key)
             self._room -= _entries(bytes(data[:5]))
@@ -198,7 +202,8 @@ class _Check:
             case list():
                 self._enter(len(value), where)
                 for index, item in enumerate(value):
-                    if type(item) is not int or item > INT_MAX:
+                    # Small integers, null and empty lists and maps need no closer look: payloads full of them are cheap.
+                    if (item and (type(item) is not int or item > INT_MAX)) or type(item) is float:
                         self.value(item, (where, index))
             case dict():
                 self._enter(len(value), where)

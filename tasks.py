@@ -90,6 +90,11 @@ def weaving(rest: list[str]) -> int:
     return run("python", "-m", "tests.weaving", *rest)
 
 
+def fuzz(rest: list[str]) -> int:
+    """Give every decoder inputs that no encoder made."""
+    return run("python", "-m", "tests.fuzz", *rest)
+
+
 def cuts(rest: list[str]) -> int:
     """Cut the power at every operation of every scenario, and by chance."""
     return run("python", "-m", "tests.cuts", *rest)
@@ -126,6 +131,7 @@ TASKS = {
     "demo": demo,
     "flights": flights,
     "flips": flips,
+    "fuzz": fuzz,
     "lock": lock,
     "simulate": simulate,
     "test": test,

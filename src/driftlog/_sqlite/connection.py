@@ -3,6 +3,7 @@
 Says nothing about what is stored (`_store`, `relay`).
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,9 @@ PAGE_BYTES: Final = 4096
 """SQLite's usual size of a page."""
 BUSY_TIMEOUT_MS: Final = 10_000
 """Another process writes for milliseconds at a time; one that holds the lock for ten seconds is stuck, and is named."""
+BUSY_POLL_MS: Final = 1
+"""SQLite has no queue for its lock, and its own handler looks again only after 25 to 100 ms: behind another process's long
+catch-up, which lets go of the lock for `space/engine.py`'s pause between two steps, it would wait for the end."""
 STATEMENTS_CACHED: Final = 512
 """An app's distinct SQL texts fit, so that each is compiled once."""
 
@@ -107,10 +111,16 @@ def _open(path: str, flags: int, vfs: str) -> apsw.Connection:
         return _opened(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, vfs)
 
 
+def _wait_for_another(tries: int) -> bool:
+    """Wait for another process's lock, as SQLite's busy handler; False gives up."""
+    time.sleep(BUSY_POLL_MS / 1000)
+    return tries < BUSY_TIMEOUT_MS // BUSY_POLL_MS
+
+
 def _opened(path: str, flags: int, vfs: str) -> apsw.Connection:
     connection = apsw.Connection(path, flags=flags, vfs=vfs or None, statementcachesize=STATEMENTS_CACHED)
     try:
-        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        connection.set_busy_handler(_wait_for_another)
         # Nothing is read until the first statement: only now is it known whether the file and its WAL can be used.
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except BaseException:

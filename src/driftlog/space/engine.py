@@ -5,14 +5,15 @@ The public `Space` and the replica that the sync driver talks to are two views o
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from threading import RLock, get_ident
+from threading import get_ident
+from time import sleep
+from typing import Final
 
 import apsw
 
-from driftlog._core.batch import Batch
 from driftlog._core.clock import Timestamp
-from driftlog._core.envelope import Envelope
 from driftlog._core.event import Event
+from driftlog._core.steps import Opened, Steps
 from driftlog._crypto.keys import Entropy, SpaceKeys
 from driftlog._sqlite.connection import Durability, abandon, connect, empty_wal, storage_errors, synced_to_disk
 from driftlog._store.batches import Received
@@ -32,8 +33,13 @@ from driftlog.space.listeners import Listeners
 from driftlog.space.reader import Reader
 from driftlog.space.reopening import Reopening
 from driftlog.space.telling import Telling
+from driftlog.space.turns import Turns
 
 MEMORY = ":memory:"
+
+PAUSE_SECONDS: Final = 0.001
+"""Between two steps of a long catch-up, so that another process finds the write lock free: SQLite has no queue for it, and
+who waits looks again every millisecond. A step takes 10 to 20 ms."""
 
 
 class Engine:
@@ -61,7 +67,7 @@ class Engine:
         self.is_read_only = connection.readonly("main")
         self._connection = connection
         self._connection_name = connection.filename or path
-        self._lock = RLock()
+        self._lock = Turns()
         self._is_closed = False
         self._transaction_thread: int | None = None
         self._durability: Durability = durability
@@ -87,13 +93,15 @@ class Engine:
             yield self._store
 
     @contextmanager
-    def writing(self, *, is_synced: bool = False) -> Iterator[Store]:
+    def writing(self, *, is_synced: bool = False, is_last_in_line: bool = False) -> Iterator[Store]:
         """Hold the lock, in a transaction that an error undoes; `is_synced` even where durability is relaxed.
 
-        Once it is committed and the lock let go, the app is told what it changed.
+        `is_last_in_line` lets those go first who wait for the lock. Once it is committed and the lock let go, the app is
+        told what it changed.
         """
         self.check_writable()
-        with storage_errors(self.path), self._lock, self.reopening.watching():
+        lock = self._lock.behind_others() if is_last_in_line else self._lock
+        with storage_errors(self.path), lock, self.reopening.watching():
             self.check_writable()
             self._transaction_thread = get_ident()
             try:
@@ -148,15 +156,27 @@ class Engine:
         with storage_errors(self.path), self.reader.consistent() as connection:
             return settled(connection, self.keys.device_key)
 
-    def take_in(
-        self, opened: Sequence[tuple[Envelope, Batch]], also: Callable[[Store], None] = lambda _: None
-    ) -> Received:
-        """Take in opened envelopes, and do something else in the same transaction."""
+    def take_in(self, opened: Sequence[Opened], also: Callable[[Store], None] = lambda _: None) -> Received:
+        """Take in opened envelopes, in bounded steps, and do something else in the transaction of the last one.
+
+        A crash between two steps leaves what was taken in until then, and whoever sent it sends the rest again.
+        """
+        steps = Steps(opened)
+        received = self._take_step(steps, also, is_last_in_line=False)
+        while steps:
+            sleep(PAUSE_SECONDS)
+            received += self._take_step(steps, also, is_last_in_line=True)
+        return received
+
+    def _take_step(self, steps: Steps, also: Callable[[Store], None], *, is_last_in_line: bool) -> Received:
+        opened = steps.next()
         # With envelopes of this very device, what is pending is sealed on the way.
         may_seal = any(envelope.header.device == self.keys.device_key for envelope, _ in opened)
-        with self.writing(is_synced=may_seal) as store:
+        with self.writing(is_synced=may_seal, is_last_in_line=is_last_in_line) as store:
             received = store.receive(opened)
-            also(store)
+            if not steps:
+                also(store)
+        steps.note(received.applied, received.replayed)
         if received.envelopes:
             self.changed.tell()
         return received

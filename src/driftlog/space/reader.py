@@ -2,25 +2,26 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock, RLock
+from threading import Lock
 
 import apsw
 
 from driftlog._sqlite.connection import abandon, connect
 from driftlog.space.reopening import Reopening
+from driftlog.space.turns import Turns
 
 
 class Reader:
     """Lends a connection that reads; one borrower at a time. A shared one is the writer's, and takes turns with it."""
 
     def __init__(
-        self, writer: apsw.Connection, lock: RLock, path: str, reopening: Reopening, *, is_shared: bool, vfs: str = ""
+        self, writer: apsw.Connection, lock: Turns, path: str, reopening: Reopening, *, is_shared: bool, vfs: str = ""
     ) -> None:
         self.path = path
         self._vfs = vfs
         self._reopening = reopening
         self._is_shared = is_shared
-        self._lock = lock if is_shared else Lock()
+        self._lock: Lock | Turns = lock if is_shared else Lock()
         self._connection = writer if is_shared else connect(path, is_read_only=True, vfs=vfs)
 
     @contextmanager

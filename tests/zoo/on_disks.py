@@ -239,6 +239,17 @@ def the_key_is_written_after_the_database(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(opening, "_write", write)
 
 
+@ZOO.within(1, cuts_of("founding"))
+def the_key_is_not_synced(patch: pytest.MonkeyPatch) -> None:
+    """A file of the right name and no content, as applications found it on ext4 when power went soon after they saved."""
+
+    def write_seed(database: Path, seed: bytes) -> None:
+        files.key_path(database).write_text(f"{files._MAGIC} {seed.hex()}\n", encoding="ascii")
+        files._sync_directory(database.parent)
+
+    patch.setattr(opening, "write_seed", write_seed)
+
+
 # --- a disk that fails -------------------------------------------------------------------------------------------------
 
 

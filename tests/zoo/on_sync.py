@@ -13,6 +13,7 @@ from driftlog._protocol.messages import Refusal
 from driftlog._protocol.outbox import Outbox, Verdict
 from driftlog._store.chain import Chains
 from driftlog._store.meta import Meta
+from driftlog.space import survey
 from driftlog.space.engine import Engine
 from driftlog.space.exchange import Exchange
 from driftlog.space.listeners import Listeners
@@ -232,7 +233,6 @@ def of_a_fork_one_branch_is_handed_on(patch: pytest.MonkeyPatch) -> None:
 @ZOO.within(5)
 def a_fork_is_not_told(patch: pytest.MonkeyPatch) -> None:
     """Two machines with one identity: both say that they are synced."""
-    from driftlog.space import survey
 
     real = survey._devices
     patch.setattr(

@@ -214,9 +214,10 @@ def test_public_things_say_what_they_are() -> None:
         thing = getattr(driftlog, name)
         assert thing.__doc__, f"driftlog.{name} has no docstring"
         if isinstance(thing, type) and thing.__module__.startswith("driftlog"):
-            for member, value in vars(thing).items():
-                if not member.startswith("_") and callable(value):
-                    assert value.__doc__, f"driftlog.{name}.{member} has no docstring"
+            for part in thing.__mro__:
+                for member, value in vars(part).items() if part.__module__.startswith("driftlog") else ():
+                    if not member.startswith("_") and callable(value):
+                        assert value.__doc__, f"driftlog.{name}.{member} has no docstring"
 
 
 SYNONYMS = {

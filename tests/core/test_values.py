@@ -1,6 +1,7 @@
 """The value domain is closed: what is in it survives, what is outside is refused, and each value has one form."""
 
 import struct
+import time
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from driftlog._core.limits import EVENT_PAYLOAD_BYTES_MAX, VALUE_DEPTH_MAX
 from driftlog._core.values import OutsideDomain, check_payload
 from driftlog.errors import InvalidEvent
 from tests.core.drawing import INT_MAX, INT_MIN, cases, fields, values
+from tests.fuzz.colliding import colliding_keys
 from tests.vectors.msgpack import pack, unpack
 
 
@@ -165,3 +167,41 @@ NOT_CANONICAL = {
 def test_a_received_payload_that_is_not_canonical_is_refused(payload: bytes) -> None:
     with pytest.raises(OutsideDomain):
         check_payload(payload, is_float_allowed=True)
+
+
+def test_keys_whose_hashes_were_made_equal_cost_no_more_than_others() -> None:
+    """Each would be compared with all before it, were a dict made of them: 300 ms for a payload that now takes one."""
+    keys = colliding_keys(4_000)
+    as_map = b"\xde" + len(keys).to_bytes(2, "big") + b"".join(key + b"\xc0" for key in keys)
+    twice = b"\x82\xa1k" + as_map + b"\xa1k\xc0"
+    for payload in (as_map, b"\x81\xa1k" + as_map, twice, b"\x81\xa1m" + twice):
+        before = time.thread_time()
+        with pytest.raises(OutsideDomain, match=r"key that is not text|a key twice"):
+            check_payload(payload, is_float_allowed=True)
+        assert time.thread_time() - before < 0.1
+
+
+def test_a_long_key_around_many_values_is_read_at_the_cost_of_its_bytes() -> None:
+    """Its path was made for each value: ten thousand copies of half a megabyte."""
+    payload = pack({"\U0001f600" + "k" * 110_000: [None] * 9_990})
+    before = time.thread_time()
+    check_payload(payload, is_float_allowed=False)
+    assert time.thread_time() - before < 0.1
+
+
+@pytest.mark.parametrize(
+    "value", [{"\0" * 100_000: 1}, {"k" * 100_000: 1.5}, {"k": {"l" * 100_000: {"m\0" * 9_000: 1}}}]
+)
+def test_a_refusal_does_not_repeat_a_long_key(value: dict[str, object]) -> None:
+    with pytest.raises(OutsideDomain) as refused:
+        check_payload(pack(value), is_float_allowed=False)
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("size", [1, 60])
+def test_too_many_values_are_refused_however_they_lie(size: int) -> None:
+    """Small payloads and large ones are looked at in two ways, which agree."""
+    fits = {"k" * size: [[0] * 100] * 98}
+    check_payload(pack(fits), is_float_allowed=False)
+    with pytest.raises(OutsideDomain, match="nests more"):
+        check_payload(pack({**fits, "more": [[0] * 100] * 2}), is_float_allowed=False)

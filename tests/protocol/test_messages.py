@@ -8,7 +8,7 @@ from driftlog._core.genesis import Genesis
 from driftlog._core.ids import BatchSeq, Birthday, DeviceKey, EnvelopeHash, Position
 from driftlog._core.limits import ENVELOPE_BYTES_MAX
 from driftlog._core.version_vector import Head, VersionVector
-from driftlog._core.wire import Malformed, write_uint
+from driftlog._core.wire import Malformed, write_sized, write_uint
 from driftlog._protocol.limits import FRAME_BYTES_MAX, FRAME_ENVELOPES_MAX, HEADS_PER_FRAME_MAX, TEXT_BYTES_MAX
 from driftlog._protocol.messages import (
     NO_BIRTHDAY,
@@ -157,6 +157,17 @@ def test_the_largest_envelope_and_the_largest_vector_fit_a_frame() -> None:
     assert len(want.heads) == HEADS_PER_FRAME_MAX
     most = VersionVector(dict(list(chains.items())[:HEADS_PER_FRAME_MAX]))
     assert len(Welcome(Birthday(b"b" * 16), Position((1 << 63) - 1), most).encode()) <= FRAME_BYTES_MAX
+
+
+def test_more_heads_than_either_end_sends_are_refused_however_short_they_are() -> None:
+    chains = {
+        DeviceKey(n.to_bytes(32, "big")): (Head(BatchSeq(1), EnvelopeHash(bytes(32))),)
+        for n in range(HEADS_PER_FRAME_MAX + 1)
+    }
+    out = bytearray([Want.TYPE])
+    write_sized(out, VersionVector(chains).encode())
+    with pytest.raises(Malformed, match="more than 14000 heads"):
+        decode_from_device(bytes(out))
 
 
 def test_a_long_explanation_is_cut_between_characters() -> None:

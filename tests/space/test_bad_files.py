@@ -179,6 +179,30 @@ def test_without_its_key_file_a_space_is_not_opened_and_with_it_again_it_is(path
     assert_whole(path)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe",
+        b"driftlog-device 1 " + b"0" * 62,
+        b"driftlog-device 1 " + b"00\t" * 32,
+        b"driftlog-device 1 " + b" " * 300 + b"0" * 64,
+        b"driftlog-device 2 " + b"0" * 64,
+    ],
+)
+def test_what_is_no_key_file_is_said_to_be_none(path: Path, tmp_path: Path, content: bytes) -> None:
+    key_of(path).write_bytes(content)
+    with left_as_it_was(tmp_path), pytest.raises(MissingDeviceKey, match="is not a device key file, or is damaged"):
+        APP.open(path)
+
+
+def test_of_a_large_file_where_the_key_should_be_little_is_read(path: Path, tmp_path: Path) -> None:
+    with key_of(path).open("wb") as file:
+        file.truncate(1 << 36)
+    with pytest.raises(MissingDeviceKey, match="is not a device key file"):
+        APP.open(path)
+
+
 def test_the_key_of_another_device_is_not_taken_for_this_ones(path: Path, tmp_path: Path) -> None:
     with APP.open(path) as space:
         link = space.invite()

@@ -183,7 +183,19 @@ def test_the_same_driver_runs_as_a_coroutine(relay: RelayThread, devices: tuple[
     assert a.digest() == b.digest()
 
 
-@pytest.mark.parametrize("url", ["", "relay.example", "http://relay.example", "folder:///mnt/usb", "ws://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "relay.example",
+        "http://relay.example",
+        "folder:///mnt/usb",
+        "ws://",
+        "ws://[::1",
+        "ws://relay.example:x",
+        "ws://relay.example:99999",
+    ],
+)
 def test_what_is_no_relays_address_is_refused_at_once(url: str) -> None:
     with APP.open(":memory:") as space, pytest.raises(InvalidAddress, match=r"wss://relay\.example"):
         space.sync(url)

@@ -7,7 +7,7 @@ from driftlog._core.ids import BIRTHDAY_BYTES, Birthday
 from driftlog._core.limits import ENVELOPE_BYTES_MAX
 from driftlog._core.version_vector import VersionVector
 from driftlog._core.wire import Malformed, Reader, write_sized, write_uint
-from driftlog._protocol.limits import FRAME_ENVELOPES_MAX, TEXT_BYTES_MAX, VECTOR_BYTES_MAX
+from driftlog._protocol.limits import FRAME_ENVELOPES_MAX, HEADS_PER_FRAME_MAX, TEXT_BYTES_MAX, VECTOR_BYTES_MAX
 
 
 def read_birthday(reader: Reader) -> Birthday:
@@ -24,8 +24,12 @@ def read_flag(reader: Reader, field: str) -> bool:
 
 
 def read_vector(reader: Reader) -> VersionVector:
-    """Read a version vector of at most `VECTOR_BYTES_MAX`."""
-    return VersionVector.decode(reader.sized("version vector", VECTOR_BYTES_MAX))
+    """Read a version vector of at most `HEADS_PER_FRAME_MAX` heads."""
+    vector = VersionVector.decode(reader.sized("version vector", VECTOR_BYTES_MAX))
+    # Heads with small numbers are shorter: more of them fit the bytes than either end ever sends.
+    if sum(map(len, vector.values())) > HEADS_PER_FRAME_MAX:
+        raise Malformed(f"a version vector of more than {HEADS_PER_FRAME_MAX} heads")
+    return vector
 
 
 def read_envelopes(reader: Reader) -> tuple[bytes, ...]:

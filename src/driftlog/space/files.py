@@ -13,6 +13,8 @@ from driftlog.errors import MissingDeviceKey
 
 _MAGIC: Final = "driftlog-device 1"
 _SUFFIX: Final = "-device"
+_TEXT_CHARS_MAX: Final = 256
+"""A key file has 82 characters; an editor may have added white space. More is not read, whatever lies at that path."""
 
 
 def key_path(database: Path) -> Path:
@@ -38,7 +40,8 @@ def read_seed(database: Path) -> bytes:
     """Read the seed, or raise `MissingDeviceKey` saying what to do."""
     path = key_path(database)
     try:
-        text = path.read_text(encoding="ascii")
+        with path.open(encoding="ascii") as file:
+            text = file.read(_TEXT_CHARS_MAX + 1)
     except FileNotFoundError:
         raise MissingDeviceKey(
             f"{path} is not there: it holds this device's key. Put it back beside {database.name}, or join the space "
@@ -55,7 +58,8 @@ def read_seed(database: Path) -> bytes:
         seed = bytes.fromhex(encoded)
     except ValueError:
         seed = b""
-    if magic != _MAGIC or len(seed) != SEED_BYTES:
+    is_whole = len(text) <= _TEXT_CHARS_MAX and len(encoded) == 2 * SEED_BYTES
+    if magic != _MAGIC or len(seed) != SEED_BYTES or not is_whole:
         raise MissingDeviceKey(f"{path} is not a device key file, or is damaged; restore it from a backup")
     return seed
 

@@ -256,10 +256,18 @@ def check_urls(urls: Sequence[str]) -> None:
     if not urls:
         raise InvalidAddress("no relay to sync with; give its address, such as wss://relay.example")
     for url in urls:
-        parts = urlsplit(url)
-        if parts.scheme not in SCHEMES or not parts.hostname:
+        if not _is_address(url):
             raise InvalidAddress(
                 f"{url!r} is not a relay's address; give one such as wss://relay.example or ws://localhost:8787"
             )
     if len(set(urls)) != len(urls):
         raise InvalidAddress("the same relay is named twice; name it once")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        # The port is read here only, and may be no number.
+        return parts.scheme in SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -194,14 +194,18 @@ def test_the_public_names_are_these() -> None:
         "UnusableFile",
     ]
     assert sorted(driftlog.testing.__all__) == [
+        "Crew",
+        "Diverged",
         "Nondeterministic",
         "RelayThread",
         "Simulated",
         "SimulationFailed",
         "Workload",
+        "check_convergence",
         "check_determinism",
         "exchange",
         "fleet",
+        "play",
         "simulate",
     ]
     for module in (driftlog, driftlog.testing):

@@ -22,7 +22,7 @@ def test_the_front_pages_code_runs_and_does_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    first, second, third, fourth, undo, fifth = blocks("README.md")
+    first, second, third, fourth, undo, live, fifth = blocks("README.md")
     names: dict[str, object] = {"__name__": "readme"}
     relay = RelayThread(tmp_path / "relay.db")
     relay.start()
@@ -50,6 +50,11 @@ def test_the_front_pages_code_runs_and_does_what_it_says(
     exec(undo, {"space": theirs, "TodoAdded": names["TodoAdded"]})  # noqa: S102
     assert capsys.readouterr().out == "[]\n"
     assert theirs.query("SELECT text FROM todo WHERE id = '3'") == [("oat milk",)]
+    exec(live, {"space": theirs, "TodoAdded": names["TodoAdded"]})  # noqa: S102
+    assert capsys.readouterr().out.splitlines() == [
+        "(Added(index=0, row=Row(text='oat milk')),)",
+        "(Added(index=1, row=Row(text='bread')),)",
+    ]
     ours.close()
     theirs.close()
 

@@ -11,11 +11,13 @@ from typing import Final
 
 import apsw
 
+from driftlog._core.changes import Changes
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event
 from driftlog._core.steps import Opened, Steps
 from driftlog._crypto.keys import Entropy, SpaceKeys
 from driftlog._sqlite.connection import Durability, abandon, connect, empty_wal, storage_errors, synced_to_disk
+from driftlog._sqlite.rows import Parameters
 from driftlog._store.batches import Received
 from driftlog._store.program import Program
 from driftlog._store.reading import check_not_upgrading
@@ -25,13 +27,17 @@ from driftlog._store.settled import settled
 from driftlog._store.soundness import check_end
 from driftlog._store.store import Store
 from driftlog.errors import Closed, DriftlogError, ReadOnly
+from driftlog.space.answer import CallSoon, OnAnswer, OnError, Subscription
 from driftlog.space.appender import Appender
 from driftlog.space.comparing import Comparing
 from driftlog.space.entries import prepare_events
 from driftlog.space.exchange import Exchange
+from driftlog.space.lines import Line
 from driftlog.space.listeners import Listeners
+from driftlog.space.live import Live
 from driftlog.space.reader import Reader
 from driftlog.space.reopening import Reopening
+from driftlog.space.standing import SharedStanding, Standing
 from driftlog.space.telling import Telling
 from driftlog.space.turns import Turns
 
@@ -75,6 +81,7 @@ class Engine:
         self.reopening = Reopening(self._reopen)
         self._store = self._store_on(connection)
         self._appender = Appender(self._store, self._lock)
+        self.live = Live(self._want, self._take_changes)
         self.telling = Telling(self._store.verdicts, program, keys.device_key, self.settled)
         if not self.is_read_only:
             self._store.rebuild_if_outdated(progress)
@@ -109,7 +116,66 @@ class Engine:
                     yield self._store
             finally:
                 self._transaction_thread = None
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Tell the app what was committed, in a thread that holds no lock of the space."""
+        # Whoever wrote within a callback reads its own writes from here on.
+        self.reader.told.connection = None
         self.telling.deliver()
+        self.live.deliver()
+
+    def others_wrote(self) -> None:
+        """Take note that another process has written to the file, and tell the app."""
+        with self._lock:
+            self._store.watch.note_everything()
+            self._store.watch.commit()
+        self.deliver()
+
+    def subscribe(
+        self,
+        sql: str,
+        parameters: Parameters,
+        callback: OnAnswer,
+        *,
+        key: tuple[str, ...] | None,
+        call_soon: CallSoon | None,
+        on_error: OnError | None,
+    ) -> Subscription:
+        """Enter a callback for a live query, and have its first answer told."""
+        if self._transaction_thread == get_ident():
+            raise DriftlogError("inside `with space.transaction() as tx` nothing can be subscribed to; do it after")
+        with self.reading() as store:
+            subscription, line = self.live.subscribe(
+                store.connection, self._line, sql, parameters, callback, key=key, call_soon=call_soon, on_error=on_error
+            )
+        line.wake()
+        return subscription
+
+    def _line(self, call_soon: CallSoon | None) -> Line:
+        if self.path == MEMORY:
+            standing: Standing = SharedStanding(self._connection, self._lock, self.reader.told)
+        else:
+            name, vfs = self._connection_name, self._vfs
+            standing = Standing(lambda: connect(name, is_read_only=True, vfs=vfs), self.reader.told)
+        return Line(standing, call_soon, self._run_within)
+
+    def _run_within(self, run: Callable[[], None]) -> None:
+        with storage_errors(self.path), self.reopening.watching():
+            run()
+
+    def _want(self, tables: frozenset[str]) -> bool:
+        """Watch tables, unless another thread writes; tell whether that was done."""
+        if not self._lock.take_if_free():
+            return False
+        try:
+            self._store.watch.want(tables)
+        finally:
+            self._lock.let_go()
+        return True
+
+    def _take_changes(self) -> Changes | None:
+        return self._store.watch.take()
 
     # --- operations --------------------------------------------------------------------------------------------------
 
@@ -127,7 +193,7 @@ class Engine:
                 raise
         self.changed.tell()
         # Held events whose time has come take their place with whatever is appended.
-        self.telling.deliver()
+        self.deliver()
         return timestamps
 
     def retract(self, events: Sequence[Timestamp], *, is_redo: bool) -> Timestamp | None:
@@ -205,6 +271,7 @@ class Engine:
                 return
             self._is_closed = True
             self.telling.close()
+            self.live.close()
             self.reader.close()
             self._connection.close()
         self.telling.settling.close()
@@ -239,12 +306,15 @@ class Engine:
         except BaseException:
             abandon(connection)
             raise
-        verdicts = self._store.verdicts
+        verdicts, watch = self._store.verdicts, self._store.watch
         abandon(self._connection)
         self._connection = connection
         self._store = self._appender.store = self._store_on(connection)
         # The app's callbacks wait for what this one holds.
         self._store.verdicts = verdicts
+        self._store.watch = watch
+        watch.move_to(connection)
+        self.live.doubt()
 
     def check_open(self) -> None:
         """Raise `Closed` after `close`, and within an upgrade, which may use nothing but its fields.

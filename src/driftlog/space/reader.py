@@ -8,6 +8,7 @@ import apsw
 
 from driftlog._sqlite.connection import abandon, connect
 from driftlog.space.reopening import Reopening
+from driftlog.space.standing import Told
 from driftlog.space.turns import Turns
 
 
@@ -18,6 +19,7 @@ class Reader:
         self, writer: apsw.Connection, lock: Turns, path: str, reopening: Reopening, *, is_shared: bool, vfs: str = ""
     ) -> None:
         self.path = path
+        self.told = Told()
         self._vfs = vfs
         self._reopening = reopening
         self._is_shared = is_shared
@@ -27,6 +29,11 @@ class Reader:
     @contextmanager
     def connection(self) -> Iterator[apsw.Connection]:
         """Borrow the connection; statements on it must be finished when it is given back."""
+        if self.told.connection is not None:
+            # Within a callback of a live query, which is told of the state that this connection stands on.
+            with self._reopening.watching():
+                yield self.told.connection
+            return
         with self._lock, self._reopening.watching():
             yield self._connection
 
@@ -50,7 +57,7 @@ class Reader:
     @contextmanager
     def apart(self) -> Iterator[apsw.Connection]:
         """Do as `consistent`, for a long read: on a connection of its own where the file allows, so that nobody waits."""
-        if self._is_shared:
+        if self._is_shared or self.told.connection is not None:
             with self.consistent() as connection:
                 yield connection
             return

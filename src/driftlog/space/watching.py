@@ -1,10 +1,13 @@
 """The watching half of a space: what it tells an app by itself, and compares with others. Each says who is called when."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from driftlog._core.clock import Timestamp
+from driftlog._sqlite.rows import Parameters
+from driftlog.space.answer import Answer, CallSoon, OnAnswer, OnError, Subscription
 from driftlog.space.effects import Effects
 from driftlog.space.engine import Engine
+from driftlog.space.iterating import answers
 from driftlog.space.past import check_timestamp
 from driftlog.space.settling import settle
 from driftlog.space.status import Comparison, Verdict
@@ -15,6 +18,46 @@ class Watching:
 
     _engine: Engine
     _effects: Effects
+
+    def subscribe(
+        self,
+        sql: str,
+        callback: OnAnswer,
+        parameters: Parameters = (),
+        *,
+        key: Sequence[str] | None = None,
+        call_soon: CallSoon | None = None,
+        on_error: OnError | None = None,
+    ) -> Subscription:
+        """Call back with a query's answer, now and whenever a transaction has made it another one.
+
+        `answer` is a sequence of rows, and `answer.difference` says what was added, removed, changed and moved since the
+        last. Rows are told apart by the primary key, where each row of the answer is a row of one table and shows it; by the
+        columns that `key` names; otherwise by all of their values.
+
+        Called after the commit, without any lock of the space, in the thread that wrote, or in another that is calling
+        back already; with `call_soon`, in the thread to which that takes a function (`loop.call_soon_threadsafe`). However
+        much changes before it is called, only the newest answer is told. A callback's queries see the state it is told of,
+        until it writes itself. What a callback raises goes to `on_error`, or is logged by the logger `driftlog`, and ends
+        nothing. `docs/live.md` says which changes run a query again.
+
+        Raises `ForbiddenSQL` for what is not one query, or gives another answer whenever it is asked, as random() does.
+        """
+        return self._engine.subscribe(
+            sql, parameters, callback, key=None if key is None else tuple(key), call_soon=call_soon, on_error=on_error
+        )
+
+    def live(self, sql: str, parameters: Parameters = (), *, key: Sequence[str] | None = None) -> AsyncIterator[Answer]:
+        """Give a query's answers as they change: `async for answer in space.live(sql)`. See `subscribe`.
+
+        Whoever is slow gets the newest answer, and its difference against the one it got before. The query is run in the
+        event loop's thread. It ends when the space is closed; an error of the machine is raised.
+        """
+
+        def subscribe(callback: OnAnswer, call_soon: CallSoon, on_error: OnError) -> Subscription:
+            return self.subscribe(sql, callback, parameters, key=key, call_soon=call_soon, on_error=on_error)
+
+        return answers(subscribe)
 
     def on_verdict(self, callback: Callable[[Verdict], None], *, of_all_devices: bool = False) -> Callable[[], None]:
         """Call back whenever an event of this device becomes rejected, or is accepted again; of any device, if you say so.

@@ -159,7 +159,7 @@ def empty_wal(connection: apsw.Connection) -> None:
 def _write_wal_again(connection: apsw.Connection) -> None:
     """Write the WAL over itself, and sync it, so that it holds on the disk what it holds in memory.
 
-    A checkpoint syncs the WAL before it writes the database. After a failed sync that syncs nothing: the kernel takes the
+    SQLite syncs the WAL before it moves it into the database. After a failed sync that syncs nothing: the kernel takes the
     pages for written. A power cut while the database is half written would then find no WAL to mend it with.
     """
     if not os.path.exists(connection.filename_wal):  # noqa: PTH110 - the name is SQLite's, and empty for a space in memory

@@ -110,6 +110,11 @@ def simulate(rest: list[str]) -> int:
     return run("python", "-m", "driftlog.testing.simulation", *rest)
 
 
+def zoo(rest: list[str]) -> int:
+    """Make deliberate mistakes one at a time, and say how long each takes to be found."""
+    return run("python", "-m", "tests.zoo", *rest)
+
+
 def flights(rest: list[str]) -> int:
     """Sync a year of departures between three airports."""
     return run("python", "-m", "examples.flights", *rest)
@@ -135,6 +140,7 @@ TASKS = {
     "lock": lock,
     "simulate": simulate,
     "test": test,
+    "zoo": zoo,
 }
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from driftlog import Space
-from driftlog.testing import RelayThread
+from driftlog.testing import Diverged, RelayThread
+
+pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,7 +22,7 @@ def test_the_front_pages_code_runs_and_does_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    first, second, third, fourth, undo, fifth = blocks("README.md")
+    first, second, third, fourth, undo, live, fifth = blocks("README.md")
     names: dict[str, object] = {"__name__": "readme"}
     relay = RelayThread(tmp_path / "relay.db")
     relay.start()
@@ -48,6 +50,11 @@ def test_the_front_pages_code_runs_and_does_what_it_says(
     exec(undo, {"space": theirs, "TodoAdded": names["TodoAdded"]})  # noqa: S102
     assert capsys.readouterr().out == "[]\n"
     assert theirs.query("SELECT text FROM todo WHERE id = '3'") == [("oat milk",)]
+    exec(live, {"space": theirs, "TodoAdded": names["TodoAdded"]})  # noqa: S102
+    assert capsys.readouterr().out.splitlines() == [
+        "(Added(index=0, row=Row(text='oat milk')),)",
+        "(Added(index=1, row=Row(text='bread')),)",
+    ]
     ours.close()
     theirs.close()
 
@@ -117,6 +124,40 @@ def test_the_page_on_settled_events_runs_and_prints_what_it_says(capsys: pytest.
     for space in names.values():
         if isinstance(space, Space):
             space.close()
+
+
+QUEUE_MENDED = "(SELECT coalesce(max(number), 0) + 1 FROM ticket)"
+
+
+@pytest.mark.slow
+def test_the_page_on_testing_shows_a_fault_that_is_found_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared, tested, *_ = blocks("docs/testing.md")
+    (tmp_path / "queueing.py").write_text(declared)
+    monkeypatch.syspath_prepend(tmp_path)
+    names: dict[str, object] = {}
+    exec(tested, names)  # noqa: S102 - the page is ours
+    test = names["test_the_queue_converges"]
+    assert callable(test)
+
+    with pytest.raises(Diverged) as found:
+        test()
+
+    del sys.modules["queueing"]
+    said, shown = (" ".join(text.split()) for text in (str(found.value), blocks("docs/testing.md", "text")[0]))
+    assert re.sub(r"number=\d+", "number=…", said) == shown
+
+
+@pytest.mark.slow
+def test_the_tests_on_the_page_on_testing_pass_once_the_app_is_mended(pytester: pytest.Pytester) -> None:
+    declared, *tests = blocks("docs/testing.md")
+    assert QUEUE_MENDED in (ROOT / "docs/testing.md").read_text()
+    mended = re.sub(r"    global .*\n    last_number .*\n", "", declared)
+    mended = mended.replace("VALUES (?, ?)", f"SELECT ?, {QUEUE_MENDED}").replace(", last_number)", ",)")
+    pytester.makepyfile(queueing=mended, test_queueing="\n".join(tests))
+
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4)
 
 
 def test_every_page_that_is_linked_is_there() -> None:

@@ -134,26 +134,33 @@ def test_every_module_imports_by_itself() -> None:
 
 def test_the_public_names_are_these() -> None:
     assert sorted(driftlog.__all__) == [
+        "Added",
         "Agreement",
+        "Answer",
         "App",
+        "Changed",
         "Comparison",
         "DeviceStatus",
+        "Difference",
         "DriftlogError",
         "Event",
         "EventRejected",
         "Finding",
         "Head",
         "LogEntry",
+        "Moved",
         "Past",
         "Phase",
         "Receipt",
         "Refusal",
         "Rejected",
         "RelayStatus",
+        "Removed",
         "Row",
         "Space",
         "State",
         "Status",
+        "Subscription",
         "Sync",
         "SyncState",
         "Timestamp",
@@ -194,14 +201,18 @@ def test_the_public_names_are_these() -> None:
         "UnusableFile",
     ]
     assert sorted(driftlog.testing.__all__) == [
+        "Crew",
+        "Diverged",
         "Nondeterministic",
         "RelayThread",
         "Simulated",
         "SimulationFailed",
         "Workload",
+        "check_convergence",
         "check_determinism",
         "exchange",
         "fleet",
+        "play",
         "simulate",
     ]
     for module in (driftlog, driftlog.testing):
@@ -214,9 +225,10 @@ def test_public_things_say_what_they_are() -> None:
         thing = getattr(driftlog, name)
         assert thing.__doc__, f"driftlog.{name} has no docstring"
         if isinstance(thing, type) and thing.__module__.startswith("driftlog"):
-            for member, value in vars(thing).items():
-                if not member.startswith("_") and callable(value):
-                    assert value.__doc__, f"driftlog.{name}.{member} has no docstring"
+            for part in thing.__mro__:
+                for member, value in vars(part).items() if part.__module__.startswith("driftlog") else ():
+                    if not member.startswith("_") and callable(value):
+                        assert value.__doc__, f"driftlog.{name}.{member} has no docstring"
 
 
 SYNONYMS = {

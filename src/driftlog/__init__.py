@@ -9,6 +9,7 @@ from driftlog._core.event import Event
 from driftlog._core.merge import Way
 from driftlog._core.version_vector import Head, VersionVector
 from driftlog._protocol.device_values import Phase, SyncState
+from driftlog._reactive.difference import Added, Changed, Difference, Moved, Removed
 from driftlog._sqlite.rows import Row
 from driftlog._store.findings import Agreement
 from driftlog._store.log import State
@@ -16,6 +17,7 @@ from driftlog._store.program import reject
 from driftlog._store.restoring import Finding
 from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import DriftlogError, EventRejected
+from driftlog.space.answer import Answer, Subscription
 from driftlog.space.app import App
 from driftlog.space.past import Past
 from driftlog.space.space import Space
@@ -34,26 +36,33 @@ from driftlog.space.syncing import Sync
 from driftlog.space.transaction import Transaction
 
 __all__ = [
+    "Added",
     "Agreement",
+    "Answer",
     "App",
+    "Changed",
     "Comparison",
     "DeviceStatus",
+    "Difference",
     "DriftlogError",
     "Event",
     "EventRejected",
     "Finding",
     "Head",
     "LogEntry",
+    "Moved",
     "Past",
     "Phase",
     "Receipt",
     "Refusal",
     "Rejected",
     "RelayStatus",
+    "Removed",
     "Row",
     "Space",
     "State",
     "Status",
+    "Subscription",
     "Sync",
     "SyncState",
     "Timestamp",

@@ -57,8 +57,10 @@ def random_cuts(journal: Journal, count: int, start: int) -> Plan:
     return Plan(plan)
 
 
-def cut_all(name: str, journal: Journal, plan: Plan, judge: Judge, directory: Path) -> Result:
-    """Judge every cut of a plan."""
+def cut_all(
+    name: str, journal: Journal, plan: Plan, judge: Judge, directory: Path, *, ends_at_first: bool = False
+) -> Result:
+    """Judge every cut of a plan, or those up to the first that fails."""
     result = Result()
     last: dict[bytes, tuple[int, str]] = {}
     for cut in cuts(journal):
@@ -76,6 +78,8 @@ def cut_all(name: str, journal: Journal, plan: Plan, judge: Judge, directory: Pa
             except Exception as error:  # noqa: BLE001 - all verdicts are wanted, not the first
                 words = f"{type(error).__name__}: {error}".splitlines()[0]
                 result.failures.append(f"{name} cut {cut.number} {choice_name} (after {cut.operation!r:.80}): {words}")
+                if ends_at_first:
+                    return result
     return result
 
 

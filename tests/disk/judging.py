@@ -12,7 +12,22 @@ from driftlog._core.envelope import parse_envelope
 from driftlog.testing import exchange
 from driftlog.testing.disk import Image, write_image
 from tests.disk.scenarios import URL
-from tests.disk.world import NAME, Appended, Confirmed, Founded, Given, Kept, Note, Received, device_app
+from tests.disk.world import (
+    NAME,
+    Acting,
+    Appended,
+    Begun,
+    Confirmed,
+    Done,
+    DoneWith,
+    Founded,
+    Given,
+    Kept,
+    Note,
+    Received,
+    acting_app,
+    device_app,
+)
 from tests.todo_app import Clock, TodoAdded
 
 APP = device_app()
@@ -28,6 +43,13 @@ class Acknowledged:
     given: list[bytes] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     confirmed: int = 0
+    begun: int = 0
+    """Events that were being appended, and of which it is not known whether they are there."""
+    acts: bool = False
+    """Effects were being run."""
+    done: list[Timestamp] = field(default_factory=list)
+    done_with: int = 0
+    """How many of these may not be done again."""
 
     @classmethod
     def of(cls, notes: Sequence[object]) -> "Acknowledged":
@@ -40,8 +62,17 @@ class Acknowledged:
         match note:
             case Founded():
                 self.founded = self.founded or note
+            case Begun(count):
+                self.begun = count
             case Appended(timestamps):
                 self.appended += timestamps
+                self.begun = 0
+            case Acting():
+                self.acts = True
+            case Done(at):
+                self.done.append(at)
+            case DoneWith():
+                self.done_with = len(self.done)
             case Received(envelopes):
                 self.received += envelopes
             case Given(envelopes):
@@ -66,7 +97,19 @@ def judge(image: Image, notes: Sequence[object], directory: Path, *, is_relaxed:
         check_log(space, known, is_relaxed=is_relaxed)
         check_inside(path, space)
         check_others(space, known, is_relaxed=is_relaxed)
+    if known.acts:
+        check_done(path, clock, known)
     assert integrity(path) == "ok"
+
+
+def check_done(path: Path, clock: Clock, known: Acknowledged) -> None:
+    """An effect is performed once more at most, and none is left out."""
+    again: list[Timestamp] = []
+    with acting_app(lambda entry: again.append(entry.timestamp)).open(path, clock=clock) as space:
+        space.run_effects()
+        left_out = space.query("SELECT id FROM todo WHERE id NOT IN (SELECT id FROM draft WHERE text = 'acted')")
+    assert not left_out, f"an effect is left out: {left_out}"
+    assert not set(again) & set(known.done[: known.done_with]), "an effect that was marked as done is done again"
 
 
 def check_log(space: Space, known: Acknowledged, *, is_relaxed: bool) -> None:
@@ -77,6 +120,10 @@ def check_log(space: Space, known: Acknowledged, *, is_relaxed: bool) -> None:
     assert len(set(own)) == len(own), "a stamp was given twice"
     there = set(logged)
     expected = known.appended
+    if known.begun > 1 and not is_relaxed:
+        # What is there beyond what was acknowledged is of the step that was on its way: all of it or nothing.
+        beyond = [at for at in own if at > max((made.hlc for made in expected), default=0)]
+        assert len(beyond) in (0, known.begun), f"{len(beyond)} of {known.begun} events of one append are there"
     if is_relaxed:
         kept = list(takewhile(there.__contains__, expected))
         assert not there.intersection(expected[len(kept) :]), "what was lost is not a suffix"

@@ -29,11 +29,12 @@ CASES = tuple(
 )
 
 
-def run_every(case: Case, start: int = 0) -> Result:
-    """Cut after every operation."""
+def run_every(case: Case, start: int = 0, *, ends_at_first: bool = False) -> Result:
+    """Cut after every operation, or up to the first cut that fails."""
     journal = case.record()
     with workplace() as directory:
-        return cut_all(case.name, journal, every_cut(journal, start, _begin(case, journal)), case.judge, directory)
+        plan = every_cut(journal, start, _begin(case, journal))
+        return cut_all(case.name, journal, plan, case.judge, directory, ends_at_first=ends_at_first)
 
 
 def _begin(case: Case, journal: Journal) -> int:

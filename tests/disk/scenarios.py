@@ -7,7 +7,7 @@ from driftlog import Event, EventRejected, Space
 from driftlog._core.ids import Birthday, Position
 from driftlog._core.version_vector import Head
 from driftlog.space.replica import SpaceReplica
-from tests.disk.world import Confirmed, Kept, Received, Scenario, World, device_app
+from tests.disk.world import Acting, Confirmed, Done, DoneWith, Kept, Received, Scenario, World, acting_app, device_app
 from tests.todo_app import TABLES, TodoAdded, TodoCompleted, TodoRemoved, TodoRenamed
 
 URL = "ws://relay.test"
@@ -144,6 +144,16 @@ def sealing(world: World) -> None:
             world.give(space, other)
 
 
+def acting(world: World) -> None:
+    """What hangs on settled events is done in the world outside, and marked as done."""
+    with world.opened(acting_app(lambda entry: world.disk.mark(Done(entry.timestamp)))) as space:
+        for number in range(4):
+            world.append(space, added(number), added(f"{number}-too"))
+            world.disk.mark(Acting())
+            space.run_effects()
+            world.disk.mark(DoneWith())
+
+
 def keeping_drafts(world: World) -> None:
     with world.opened() as space:
         for number in range(5):
@@ -266,6 +276,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     rebuilding,
     updating_the_app,
     sealing,
+    acting,
     keeping_drafts,
     undoing,
     holding,

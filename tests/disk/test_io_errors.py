@@ -26,7 +26,7 @@ from tests.todo_app import Clock, TodoCompleted, TodoRenamed
 APP = device_app()
 KINDS: tuple[Kind, ...] = ("read", "write", "sync", "truncate", "size")
 TRIES_MAX = 3
-SYNC_CUTS = 12
+SYNC_CUTS = 24
 """Random power cuts after each sync that failed."""
 
 pytestmark = pytest.mark.slow

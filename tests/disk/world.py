@@ -9,8 +9,9 @@ from pathlib import Path
 
 from driftlog import App, Event, Space, Timestamp
 from driftlog._sqlite.connection import Durability
+from driftlog.space.status import LogEntry
 from driftlog.testing.disk import Journal, SimulatedDisk
-from tests.todo_app import TABLES, Clock, todo_app
+from tests.todo_app import TABLES, Clock, TodoAdded, todo_app
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a disk in memory where there is one; only its speed matters
 NAME = "todos.db"
@@ -61,7 +62,31 @@ class Confirmed:
     batch_seq: int
 
 
-Note = Founded | Appended | Received | Given | Kept | Confirmed
+@dataclass(frozen=True)
+class Begun:
+    """`append` was called for so many events, which are one step of a user's."""
+
+    events: int
+
+
+@dataclass(frozen=True)
+class Acting:
+    """`run_effects` is called."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """An effect has been performed for an event, in the world outside."""
+
+    at: Timestamp
+
+
+@dataclass(frozen=True)
+class DoneWith:
+    """`run_effects` has returned: none of what was done before may be done again."""
+
+
+Note = Acting | Begun | Done | DoneWith | Founded | Appended | Received | Given | Kept | Confirmed
 
 
 def device_app(tables: str = TABLES) -> App:
@@ -69,6 +94,20 @@ def device_app(tables: str = TABLES) -> App:
     plain = todo_app()
     app = App(plain.name, tables=tables, local_tables=LOCAL_TABLES)
     app._materializers.update(plain._materializers)
+    return app
+
+
+def acting_app(act: Callable[[LogEntry], None]) -> App:
+    """The same with an effect for each todo that is added."""
+    app = device_app()
+
+    @app.effect(TodoAdded)
+    def acts(space: Space, entry: LogEntry) -> None:
+        assert isinstance(entry.event, TodoAdded)
+        # The world outside is a table that no rebuild touches, so that a power cut leaves it as it was at that moment.
+        space.execute_local("INSERT OR REPLACE INTO draft VALUES (?, 'acted')", (entry.event.id,))
+        act(entry)
+
     return app
 
 
@@ -112,6 +151,7 @@ class World:
         return self.app.join(":memory:", space.invite(), clock=clock, entropy=self.rng.randbytes)
 
     def append(self, space: Space, *events: Event) -> tuple[Timestamp, ...]:
+        self.disk.mark(Begun(len(events)))
         timestamps = space.append(*events)
         self.disk.mark(Appended(timestamps))
         return timestamps

@@ -84,7 +84,7 @@ REFUSED = {
     "-2**63 - 1": (-(1 << 63) - 1, "Said cannot be encoded: can't serialize ints"),
     "too large a payload": ("x" * 200_000, r"the payload has 2\d{5} bytes \(limit 131072\)"),
     "an aware datetime": (datetime(2026, 11, 23, tzinfo=UTC), "what is a datetime; use text, an integer or bytes"),
-    "a key that is no text": ({1: "a"}, "what has the key 1; keys are text"),
+    "a key that is no text": ({1: "a"}, "what has a key that is not text; keys are text"),
     "an object": (object(), "Said cannot be encoded: .*object"),
     "a function": (print, "Said cannot be encoded: .*builtin_function"),
     "a complex number": (1j, "Said cannot be encoded: .*complex"),

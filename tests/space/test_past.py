@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import RLock
 
 import pytest
 
@@ -17,6 +16,7 @@ from driftlog._sqlite.connection import connect
 from driftlog.errors import AppChanged, Closed, DriftlogError, ForbiddenSQL
 from driftlog.space.reader import Reader
 from driftlog.space.reopening import Reopening
+from driftlog.space.turns import Turns
 from driftlog.testing import exchange, fleet
 from tests.cases import Case, quiet_handlers
 from tests.past import compare_past
@@ -254,7 +254,7 @@ def test_a_reader_sees_one_state_of_the_file_while_another_process_writes(tmp_pa
     with APP.open(path) as space:
         space.append(TodoAdded(id="a", text="x"))
         reader = Reader(
-            connect(path, is_read_only=True), RLock(), str(path), Reopening(lambda: None), is_shared=is_shared
+            connect(path, is_read_only=True), Turns(), str(path), Reopening(lambda: None), is_shared=is_shared
         )
         for borrow in (reader.consistent, reader.apart):
             with borrow() as connection:

@@ -3,6 +3,8 @@
 Says nothing about what is stored (`_store`, `relay`).
 """
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,10 +20,16 @@ Durability = Literal["full", "relaxed"]
 CACHE_KIB: Final = 64 * 1024
 AUTOCHECKPOINT_BYTES: Final = 40 << 20
 """Of WAL between checkpoints: rarer ones cost less, larger ones make opening after a crash slower."""
+WAL_CHUNK_BYTES: Final = 64 << 10
+"""Of a WAL that is written over itself after a failure, at a time. SQLite's VFS takes its sizes modulo 128 KiB, and calls a
+write of just that much a full disk."""
 PAGE_BYTES: Final = 4096
 """SQLite's usual size of a page."""
 BUSY_TIMEOUT_MS: Final = 10_000
 """Another process writes for milliseconds at a time; one that holds the lock for ten seconds is stuck, and is named."""
+BUSY_POLL_MS: Final = 1
+"""SQLite has no queue for its lock, and its own handler looks again only after 25 to 100 ms: behind another process's long
+catch-up, which lets go of the lock for `space/engine.py`'s pause between two steps, it would wait for the end."""
 STATEMENTS_CACHED: Final = 512
 """An app's distinct SQL texts fit, so that each is compiled once."""
 
@@ -107,10 +115,16 @@ def _open(path: str, flags: int, vfs: str) -> apsw.Connection:
         return _opened(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, vfs)
 
 
+def _wait_for_another(tries: int) -> bool:
+    """Wait for another process's lock, as SQLite's busy handler; False gives up."""
+    time.sleep(BUSY_POLL_MS / 1000)
+    return tries < BUSY_TIMEOUT_MS // BUSY_POLL_MS
+
+
 def _opened(path: str, flags: int, vfs: str) -> apsw.Connection:
     connection = apsw.Connection(path, flags=flags, vfs=vfs or None, statementcachesize=STATEMENTS_CACHED)
     try:
-        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        connection.set_busy_handler(_wait_for_another)
         # Nothing is read until the first statement: only now is it known whether the file and its WAL can be used.
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except BaseException:
@@ -135,8 +149,31 @@ def empty_wal(connection: apsw.Connection) -> None:
 
     What a failed sync left in memory only is so written again. Raises `apsw.BusyError` while others read older states.
     """
+    # In a transaction, so that nobody else appends to the WAL, or begins it anew, meanwhile.
+    with write_transaction(connection):
+        _write_wal_again(connection)
     if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]:
         raise apsw.BusyError("others are reading what the WAL holds")
+
+
+def _write_wal_again(connection: apsw.Connection) -> None:
+    """Write the WAL over itself, and sync it, so that it holds on the disk what it holds in memory.
+
+    SQLite syncs the WAL before it moves it into the database. After a failed sync that syncs nothing: the kernel takes the
+    pages for written. A power cut while the database is half written would then find no WAL to mend it with.
+    """
+    if not os.path.exists(connection.filename_wal):  # noqa: PTH110 - the name is SQLite's, and empty for a space in memory
+        return
+    file = apsw.VFSFile(
+        connection.open_vfs, connection.filename_wal, [apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE, 0]
+    )
+    try:
+        size = file.xFileSize()
+        for at in range(0, size, WAL_CHUNK_BYTES):
+            file.xWrite(file.xRead(min(WAL_CHUNK_BYTES, size - at), at), at)
+        file.xSync(apsw.SQLITE_SYNC_FULL)
+    finally:
+        file.xClose()
 
 
 def abandon(connection: apsw.Connection) -> None:

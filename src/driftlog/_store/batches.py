@@ -34,3 +34,17 @@ class Received:
     """Envelopes not kept: their predecessor is missing, and too many wait already."""
     way: Way | None = None
     """How the events took their place, None if there were none."""
+
+    def __add__(self, later: "Received") -> "Received":
+        """Sum up two steps. Of their ways, the one that redoes more stands for both."""
+        ways = [received.way for received in (self, later) if received.way is not None]
+        return Received(
+            self.envelopes + later.envelopes,
+            self.applied + later.applied,
+            self.replayed + later.replayed,
+            self.held + later.held,
+            self.void + later.void,
+            self.waiting + later.waiting,
+            self.dropped + later.dropped,
+            max(ways, key=list(Way).index, default=None),
+        )

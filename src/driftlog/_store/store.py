@@ -15,6 +15,7 @@ from driftlog._core.envelope import Envelope
 from driftlog._core.event import EventType, Record, is_critical, place
 from driftlog._core.ids import NO_ENVELOPE, DeviceKey, SpaceId
 from driftlog._core.limits import WAITING_BYTES_MAX
+from driftlog._core.merge import Way
 from driftlog._core.retraction import CONTROL_VERSION, NAMED_EVENTS_MAX, REDONE, UNDONE, encode_named
 from driftlog._core.seen import SEEN, SEEN_PAYLOAD, SEEN_VERSION
 from driftlog._core.statement import DIGEST, DIGEST_VERSION, Statement, encode_statement
@@ -33,6 +34,7 @@ from driftlog._store.rebuilding import Progress, patient_transaction, untold
 from driftlog._store.sealing import SealBatch, seal_pending
 from driftlog._store.verdicts import Verdicts
 from driftlog._store.view import View
+from driftlog._store.watch import Watch
 from driftlog.errors import AppChanged, DriftlogError, InvalidEvent, NeedsUpgrade
 
 OpenEnvelope = Callable[[bytes], tuple[Envelope, Batch]]
@@ -60,6 +62,7 @@ class Store:
         self.view = View(connection, program.tables, program.local.names)
         self.local = Local(connection, program.local, program.tables)
         self.verdicts = Verdicts()
+        self.watch = Watch(connection)
         self._fold = Fold(connection, self.log, self.view, program)
         # One cursor for what every transaction says: making another costs as much as what it runs.
         self._control = connection.cursor().execute
@@ -116,12 +119,15 @@ class Store:
         self._data_version = self.connection.data_version()
         self._fold.commit()
         self.verdicts.commit()
+        if self.watch.is_on:
+            self.watch.commit()
 
     def roll_back(self) -> None:
         """Undo what was begun, if SQLite has not already, and forget what is remembered of the file."""
         self._is_stale = True
         self._fold.roll_back()
         self.verdicts.roll_back()
+        self.watch.roll_back()
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
             self._data_version = self.connection.data_version()
@@ -168,6 +174,7 @@ class Store:
         version = self.connection.data_version()
         if version != self._data_version:
             self._fold.forget()
+            self.watch.note_everything()
         if version != self._data_version or self._is_stale:
             self._last = self.log.last_placed()
             self._first_held = self.log.first_held()
@@ -192,6 +199,8 @@ class Store:
     def _integrate(self, arrived: list[Arrival]) -> Integrated:
         integrated = self._fold.integrate(arrived, self._last)
         self.verdicts.add(integrated.verdicts)
+        if integrated.way is Way.REBUILT:
+            self.watch.note_everything()
         if arrived:
             newest = max(arrival.timestamp for arrival in arrived)
             self._last = newest if self._last is None else max(self._last, newest)
@@ -376,6 +385,7 @@ class Store:
         total = self.log.count_placed()
         progress(0, total)
         integrated = self._fold.rebuild(lambda done: progress(done, total))
+        self.watch.note_everything()
         assert integrated.applied == total, "the log stood still meanwhile"
         self.verdicts.add(integrated.verdicts)
         self.meta.set("view", self._program.fingerprint)

@@ -7,7 +7,6 @@ a savepoint of its own, so that a rejected one takes nothing else with it.
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from threading import RLock
 from typing import Final
 
 from driftlog._core.clock import Timestamp
@@ -15,6 +14,7 @@ from driftlog._store.batches import Prepared
 from driftlog._store.program import Rejection
 from driftlog._store.store import Store
 from driftlog.errors import EventRejected, StorageError
+from driftlog.space.turns import Turns
 
 GROUP_APPENDS_MAX: Final = 256
 """Bounds how long the first of a group waits for the rest: about 20 ms of work."""
@@ -33,21 +33,21 @@ class _Request:
 class Appender:
     """Queues appends and runs them in groups under the write lock."""
 
-    def __init__(self, store: Store, lock: RLock) -> None:
+    def __init__(self, store: Store, lock: Turns) -> None:
         self.store = store
         self._lock = lock
         self._queue: deque[_Request] = deque()
 
     def append(self, prepared: Sequence[Prepared]) -> tuple[Timestamp, ...]:
         """Append events, all or none; raises what their own append met, or what the whole group's transaction met."""
-        if not self._queue and self._lock.acquire(blocking=False):
+        if not self._queue and self._lock.take_if_free():
             # Nobody waits and nobody writes: no group to share with. Whoever comes now queues behind the lock.
             try:
                 return self.store.append_alone(prepared)
             except Rejection as rejection:
                 raise rejected(rejection) from rejection.__cause__
             finally:
-                self._lock.release()
+                self._lock.let_go()
         request = _Request(prepared)
         self._queue.append(request)
         try:

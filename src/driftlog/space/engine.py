@@ -5,16 +5,19 @@ The public `Space` and the replica that the sync driver talks to are two views o
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from threading import RLock, get_ident
+from threading import get_ident
+from time import sleep
+from typing import Final
 
 import apsw
 
-from driftlog._core.batch import Batch
+from driftlog._core.changes import Changes
 from driftlog._core.clock import Timestamp
-from driftlog._core.envelope import Envelope
 from driftlog._core.event import Event
+from driftlog._core.steps import Opened, Steps
 from driftlog._crypto.keys import Entropy, SpaceKeys
 from driftlog._sqlite.connection import Durability, abandon, connect, empty_wal, storage_errors, synced_to_disk
+from driftlog._sqlite.rows import Parameters
 from driftlog._store.batches import Received
 from driftlog._store.program import Program
 from driftlog._store.reading import check_not_upgrading
@@ -24,16 +27,25 @@ from driftlog._store.settled import settled
 from driftlog._store.soundness import check_end
 from driftlog._store.store import Store
 from driftlog.errors import Closed, DriftlogError, ReadOnly
+from driftlog.space.answer import CallSoon, OnAnswer, OnError, Subscription
 from driftlog.space.appender import Appender
 from driftlog.space.comparing import Comparing
 from driftlog.space.entries import prepare_events
 from driftlog.space.exchange import Exchange
+from driftlog.space.lines import Line
 from driftlog.space.listeners import Listeners
+from driftlog.space.live import Live
 from driftlog.space.reader import Reader
 from driftlog.space.reopening import Reopening
+from driftlog.space.standing import SharedStanding, Standing
 from driftlog.space.telling import Telling
+from driftlog.space.turns import Turns
 
 MEMORY = ":memory:"
+
+PAUSE_SECONDS: Final = 0.001
+"""Between two steps of a long catch-up, so that another process finds the write lock free: SQLite has no queue for it, and
+who waits looks again every millisecond. A step takes 10 to 20 ms."""
 
 
 class Engine:
@@ -61,7 +73,7 @@ class Engine:
         self.is_read_only = connection.readonly("main")
         self._connection = connection
         self._connection_name = connection.filename or path
-        self._lock = RLock()
+        self._lock = Turns()
         self._is_closed = False
         self._transaction_thread: int | None = None
         self._durability: Durability = durability
@@ -69,6 +81,7 @@ class Engine:
         self.reopening = Reopening(self._reopen)
         self._store = self._store_on(connection)
         self._appender = Appender(self._store, self._lock)
+        self.live = Live(self._want, self._take_changes)
         self.telling = Telling(self._store.verdicts, program, keys.device_key, self.settled)
         if not self.is_read_only:
             self._store.rebuild_if_outdated(progress)
@@ -87,13 +100,15 @@ class Engine:
             yield self._store
 
     @contextmanager
-    def writing(self, *, is_synced: bool = False) -> Iterator[Store]:
+    def writing(self, *, is_synced: bool = False, is_last_in_line: bool = False) -> Iterator[Store]:
         """Hold the lock, in a transaction that an error undoes; `is_synced` even where durability is relaxed.
 
-        Once it is committed and the lock let go, the app is told what it changed.
+        `is_last_in_line` lets those go first who wait for the lock. Once it is committed and the lock let go, the app is
+        told what it changed.
         """
         self.check_writable()
-        with storage_errors(self.path), self._lock, self.reopening.watching():
+        lock = self._lock.behind_others() if is_last_in_line else self._lock
+        with storage_errors(self.path), lock, self.reopening.watching():
             self.check_writable()
             self._transaction_thread = get_ident()
             try:
@@ -101,7 +116,66 @@ class Engine:
                     yield self._store
             finally:
                 self._transaction_thread = None
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Tell the app what was committed, in a thread that holds no lock of the space."""
+        # Whoever wrote within a callback reads its own writes from here on.
+        self.reader.told.connection = None
         self.telling.deliver()
+        self.live.deliver()
+
+    def others_wrote(self) -> None:
+        """Take note that another process has written to the file, and tell the app."""
+        with self._lock:
+            self._store.watch.note_everything()
+            self._store.watch.commit()
+        self.deliver()
+
+    def subscribe(
+        self,
+        sql: str,
+        parameters: Parameters,
+        callback: OnAnswer,
+        *,
+        key: tuple[str, ...] | None,
+        call_soon: CallSoon | None,
+        on_error: OnError | None,
+    ) -> Subscription:
+        """Enter a callback for a live query, and have its first answer told."""
+        if self._transaction_thread == get_ident():
+            raise DriftlogError("inside `with space.transaction() as tx` nothing can be subscribed to; do it after")
+        with self.reading() as store:
+            subscription, line = self.live.subscribe(
+                store.connection, self._line, sql, parameters, callback, key=key, call_soon=call_soon, on_error=on_error
+            )
+        line.wake()
+        return subscription
+
+    def _line(self, call_soon: CallSoon | None) -> Line:
+        if self.path == MEMORY:
+            standing: Standing = SharedStanding(self._connection, self._lock, self.reader.told)
+        else:
+            name, vfs = self._connection_name, self._vfs
+            standing = Standing(lambda: connect(name, is_read_only=True, vfs=vfs), self.reader.told)
+        return Line(standing, call_soon, self._run_within)
+
+    def _run_within(self, run: Callable[[], None]) -> None:
+        with storage_errors(self.path), self.reopening.watching():
+            run()
+
+    def _want(self, tables: frozenset[str]) -> bool:
+        """Watch tables, unless another thread writes; tell whether that was done."""
+        if not self._lock.take_if_free():
+            return False
+        try:
+            self._store.watch.want(tables)
+        finally:
+            self._lock.let_go()
+        return True
+
+    def _take_changes(self) -> Changes | None:
+        return self._store.watch.take()
 
     # --- operations --------------------------------------------------------------------------------------------------
 
@@ -119,7 +193,7 @@ class Engine:
                 raise
         self.changed.tell()
         # Held events whose time has come take their place with whatever is appended.
-        self.telling.deliver()
+        self.deliver()
         return timestamps
 
     def retract(self, events: Sequence[Timestamp], *, is_redo: bool) -> Timestamp | None:
@@ -148,15 +222,27 @@ class Engine:
         with storage_errors(self.path), self.reader.consistent() as connection:
             return settled(connection, self.keys.device_key)
 
-    def take_in(
-        self, opened: Sequence[tuple[Envelope, Batch]], also: Callable[[Store], None] = lambda _: None
-    ) -> Received:
-        """Take in opened envelopes, and do something else in the same transaction."""
+    def take_in(self, opened: Sequence[Opened], also: Callable[[Store], None] = lambda _: None) -> Received:
+        """Take in opened envelopes, in bounded steps, and do something else in the transaction of the last one.
+
+        A crash between two steps leaves what was taken in until then, and whoever sent it sends the rest again.
+        """
+        steps = Steps(opened)
+        received = self._take_step(steps, also, is_last_in_line=False)
+        while steps:
+            sleep(PAUSE_SECONDS)
+            received += self._take_step(steps, also, is_last_in_line=True)
+        return received
+
+    def _take_step(self, steps: Steps, also: Callable[[Store], None], *, is_last_in_line: bool) -> Received:
+        opened = steps.next()
         # With envelopes of this very device, what is pending is sealed on the way.
         may_seal = any(envelope.header.device == self.keys.device_key for envelope, _ in opened)
-        with self.writing(is_synced=may_seal) as store:
+        with self.writing(is_synced=may_seal, is_last_in_line=is_last_in_line) as store:
             received = store.receive(opened)
-            also(store)
+            if not steps:
+                also(store)
+        steps.note(received.applied, received.replayed)
         if received.envelopes:
             self.changed.tell()
         return received
@@ -185,6 +271,7 @@ class Engine:
                 return
             self._is_closed = True
             self.telling.close()
+            self.live.close()
             self.reader.close()
             self._connection.close()
         self.telling.settling.close()
@@ -219,12 +306,15 @@ class Engine:
         except BaseException:
             abandon(connection)
             raise
-        verdicts = self._store.verdicts
+        verdicts, watch = self._store.verdicts, self._store.watch
         abandon(self._connection)
         self._connection = connection
         self._store = self._appender.store = self._store_on(connection)
         # The app's callbacks wait for what this one holds.
         self._store.verdicts = verdicts
+        self._store.watch = watch
+        watch.move_to(connection)
+        self.live.doubt()
 
     def check_open(self) -> None:
         """Raise `Closed` after `close`, and within an upgrade, which may use nothing but its fields.

@@ -6,13 +6,12 @@ from driftlog._core.batch import Batch
 from driftlog._core.envelope import Envelope
 from driftlog._core.genesis import Genesis, Invite
 from driftlog._core.ids import BatchSeq, EnvelopeHash
+from driftlog._core.steps import Opened
 from driftlog._crypto import seal as crypto
 from driftlog._crypto.keys import Entropy, SpaceKeys
 from driftlog._store.store import Store
 from driftlog.errors import InvalidEnvelope
 from driftlog.space.status import Refusal
-
-Opened = tuple[Envelope, Batch]
 
 
 class Exchange:

@@ -2,30 +2,38 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock, RLock
+from threading import Lock
 
 import apsw
 
 from driftlog._sqlite.connection import abandon, connect
 from driftlog.space.reopening import Reopening
+from driftlog.space.standing import Told
+from driftlog.space.turns import Turns
 
 
 class Reader:
     """Lends a connection that reads; one borrower at a time. A shared one is the writer's, and takes turns with it."""
 
     def __init__(
-        self, writer: apsw.Connection, lock: RLock, path: str, reopening: Reopening, *, is_shared: bool, vfs: str = ""
+        self, writer: apsw.Connection, lock: Turns, path: str, reopening: Reopening, *, is_shared: bool, vfs: str = ""
     ) -> None:
         self.path = path
+        self.told = Told()
         self._vfs = vfs
         self._reopening = reopening
         self._is_shared = is_shared
-        self._lock = lock if is_shared else Lock()
+        self._lock: Lock | Turns = lock if is_shared else Lock()
         self._connection = writer if is_shared else connect(path, is_read_only=True, vfs=vfs)
 
     @contextmanager
     def connection(self) -> Iterator[apsw.Connection]:
         """Borrow the connection; statements on it must be finished when it is given back."""
+        if self.told.connection is not None:
+            # Within a callback of a live query, which is told of the state that this connection stands on.
+            with self._reopening.watching():
+                yield self.told.connection
+            return
         with self._lock, self._reopening.watching():
             yield self._connection
 
@@ -49,7 +57,7 @@ class Reader:
     @contextmanager
     def apart(self) -> Iterator[apsw.Connection]:
         """Do as `consistent`, for a long read: on a connection of its own where the file allows, so that nobody waits."""
-        if self._is_shared:
+        if self._is_shared or self.told.connection is not None:
             with self.consistent() as connection:
                 yield connection
             return

@@ -132,7 +132,7 @@ class SpaceReplica:
             self._version_seen = version
             self._engine.changed.tell()
             # What another process took in may have settled what somebody waits for here.
-            self._engine.telling.deliver()
+            self._engine.others_wrote()
         # First, because a statement says that this device is here, too.
         self._engine.comparing.look()
         self._acknowledger.look()

@@ -27,4 +27,4 @@ def test_fleets_agree_after_faults_of_all_kinds(first: int) -> None:
         simulated.add(outcome)
 
     assert {name for name in FAULTS if simulated.faults[name] < FIRED_MIN} == set(), "faults that hardly fired"
-    assert simulated.faults.total() >= 30 * BLOCK * 0.8, "faults that are planned mostly fire"
+    assert simulated.faults.total() >= 30 * BLOCK, "a seed has thirty faults, not thirty tries"

@@ -36,6 +36,11 @@ class Synced:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncedNames:
+    """The directory was synced by itself: the names of all files are on the disk, whatever of their content is."""
+
+
+@dataclass(frozen=True, slots=True)
 class SyncFailed:
     """A sync of a file failed, and what it was to write counts as written all the same: no later sync will write it."""
 
@@ -57,5 +62,5 @@ class Marked:
     note: object
 
 
-Operation = Created | Wrote | Truncated | Synced | SyncFailed | Deleted | Marked
+Operation = Created | Wrote | Truncated | Synced | SyncedNames | SyncFailed | Deleted | Marked
 Journal = list[Operation]

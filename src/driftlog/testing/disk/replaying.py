@@ -19,6 +19,7 @@ from driftlog.testing.disk.journal import (
     Marked,
     Operation,
     Synced,
+    SyncedNames,
     SyncFailed,
     Truncated,
     Wrote,
@@ -165,7 +166,8 @@ def cuts(journal: Journal, *, lies: Callable[[Synced, int], bool] = lambda _, __
 
 
 def _perform(
-    names: dict[str, list[_File | None]], operation: Created | Wrote | Truncated | Synced | SyncFailed | Deleted
+    names: dict[str, list[_File | None]],
+    operation: Created | Wrote | Truncated | Synced | SyncedNames | SyncFailed | Deleted,
 ) -> None:
     match operation:
         case Created(name):
@@ -178,6 +180,8 @@ def _perform(
             _file(names, name).sync()
             if is_directory_too:
                 _sync_names(names)
+        case SyncedNames():
+            _sync_names(names)
         case SyncFailed(name):
             _file(names, name).fail_to_sync()
         case Deleted(name, is_synced):

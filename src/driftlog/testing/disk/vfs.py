@@ -8,12 +8,25 @@ import os
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import apsw
 
 from driftlog.testing.disk.faults import Fault, Kind
-from driftlog.testing.disk.journal import Created, Deleted, Journal, Marked, Synced, SyncFailed, Truncated, Wrote
+from driftlog.testing.disk.journal import (
+    Created,
+    Deleted,
+    Journal,
+    Marked,
+    Synced,
+    SyncedNames,
+    SyncFailed,
+    Truncated,
+    Wrote,
+)
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
 
 _SYNCS_DIRECTORY: Final = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_SUPER_JOURNAL
 """Files of these kinds have their directory synced with them, the first time after they were made."""
@@ -42,11 +55,14 @@ class SimulatedDisk:
 
     def __enter__(self) -> Self:
         self._vfs = _Vfs(self)
+        self._system_sync = os.fsync
+        os.fsync = self._sync
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        os.fsync = self._system_sync
         self._vfs.unregister()
 
     def _ask(self, kind: Kind, file: str, size: int = 0) -> None:
@@ -58,12 +74,23 @@ class SimulatedDisk:
         self._beside |= {Path(database + _IS_BESIDE)} - self._found_beside
 
     def _look_beside(self) -> None:
-        """Put a key file that has appeared into the journal: what SQLite does next, it does after that was synced."""
+        """Put a key file that has appeared into the journal, before what is done next."""
         if self._beside:
             for path in [path for path in self._beside if path.exists()]:
                 self._beside.remove(path)
                 self._found_beside.add(path)
-                self.journal += [Created(path.name), Wrote(path.name, 0, path.read_bytes()), Synced(path.name, True)]
+                self.journal += [Created(path.name), Wrote(path.name, 0, path.read_bytes())]
+
+    def _sync(self, fd: "FileDescriptorLike") -> None:
+        """Stand in for `os.fsync`, by which a key file and its directory are synced, and take note of that."""
+        self._system_sync(fd)
+        self._look_beside()
+        synced = os.fstat(fd if isinstance(fd, int) else fd.fileno())
+        if os.path.samestat(synced, self.directory.stat()):
+            self.journal.append(SyncedNames())
+        for path in self._found_beside:
+            if path.exists() and os.path.samestat(synced, path.stat()):
+                self.journal.append(Synced(path.name, False))
 
 
 class _Vfs(apsw.VFS):

@@ -12,6 +12,8 @@ class DeviceClock:
         self._stuck_at_ms: int | None = None
         self.looks_left: int | None = None
         """Set to die at the so manieth look from now."""
+        self.shown_ms_max = 0
+        """The latest time that it ever showed."""
 
     def __call__(self) -> int:
         if self.looks_left is not None:
@@ -19,7 +21,9 @@ class DeviceClock:
             if self.looks_left < 0:
                 self.looks_left = None
                 raise Killed
-        return self.now_ms
+        now_ms = self.now_ms
+        self.shown_ms_max = max(self.shown_ms_max, now_ms)
+        return now_ms
 
     @property
     def now_ms(self) -> int:

@@ -10,11 +10,13 @@ import apsw
 from driftlog._core.clock import Timestamp
 from driftlog._driver.driver import run
 from driftlog._protocol.device_values import Phase, SyncState
+from driftlog._sqlite.sqltext import fold, quote
 from driftlog.errors import DriftlogError
 from driftlog.space.replica import SpaceReplica
 from driftlog.space.space import Space
 from driftlog.testing.simulation.clocks import DeviceClock
 from driftlog.testing.simulation.files import Image
+from driftlog.testing.simulation.ledger import Broken
 from driftlog.testing.simulation.loop import Host, Killed
 from driftlog.testing.simulation.versions import Version
 
@@ -69,6 +71,8 @@ class Process:
             error = main.exception()
             assert error is not None
             self._device.world.loop.failures.append(error)
+        elif not main.cancelled() and not self._device.is_ending:
+            self._device.world.loop.failures.append(Broken(f"{self.host.name} has ended by itself"))
         self._device.process_ended(self)
 
 
@@ -117,6 +121,7 @@ class Device:
     def boot(self) -> None:
         """Open the file that is there, in the first process."""
         assert not self.processes
+        before = self._local_rows()
         try:
             space = self._version.app.open(self._path, clock=self.clock, entropy=self.entropy)
         except Killed:
@@ -124,6 +129,8 @@ class Device:
             return
         self._begin(space)
         self.world.ledger.check_kept(self)
+        if not before.items() <= self._local_rows().items():
+            raise Broken(f"{self.name} has opened its file and lost rows of its local tables")
 
     def boot_second(self) -> None:
         """Open the same file in another process, which does not sync."""
@@ -203,6 +210,16 @@ class Device:
         connection = apsw.Connection(str(self._path))
         try:
             return {Timestamp(*row) for row in connection.execute(_EVENTS)}
+        finally:
+            connection.close()
+
+    def _local_rows(self) -> dict[str, object]:
+        """Give the rows of each local table that is in the file."""
+        connection = apsw.Connection(str(self._path))
+        try:
+            there = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+            local = sorted(self._version.app._local.names & {fold(str(name)) for (name,) in there})
+            return {name: connection.execute(f"SELECT * FROM {quote(name)}").fetchall() for name in local}
         finally:
             connection.close()
 

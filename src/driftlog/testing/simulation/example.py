@@ -14,6 +14,7 @@ _TABLES: Final = """
 CREATE TABLE todo (id TEXT PRIMARY KEY, text TEXT NOT NULL UNIQUE, done INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE TABLE tally (name TEXT PRIMARY KEY, n INTEGER NOT NULL CHECK (n <= 5)) STRICT;
 """
+_LOCAL_TABLES: Final = "CREATE TABLE draft (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT"
 _KEYS: Final = "abcdefghijkl"
 
 
@@ -37,7 +38,7 @@ class TodoStarred(Event):
 
 
 def _declare(*, is_new: bool) -> App:
-    app = App(_NAME, tables=_TABLES)
+    app = App(_NAME, tables=_TABLES, local_tables=_LOCAL_TABLES)
 
     @app.on(TodoAdded)
     def added(tx: ViewTransaction, event: TodoAdded) -> None:
@@ -74,6 +75,7 @@ def work(space: Space, rng: random.Random) -> None:
 
 
 def _work(space: Space, rng: random.Random, *, is_new: bool) -> None:
+    space.execute_local("INSERT INTO draft (text) VALUES ('half a thought')")
     for _ in range(rng.choice((1, 1, 2, 3))):
         key = rng.choice(_KEYS)
         events: list[Event] = [
@@ -84,11 +86,11 @@ def _work(space: Space, rng: random.Random, *, is_new: bool) -> None:
         if is_new:
             events.append(TodoStarred(id=key))
         chosen = rng.choice(events)
-        if rng.random() < 0.1:
-            # Undo one of the latest.
+        if rng.random() < 0.25:
+            # One of the latest, which others undo and redo at the same time.
             entries = list(space.log())[-3:]
             if entries:
-                space.undo(rng.choice(entries).timestamp)
+                (space.redo if rng.random() < 0.4 else space.undo)(rng.choice(entries).timestamp)
         else:
             space.append(chosen)
 

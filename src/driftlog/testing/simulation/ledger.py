@@ -1,9 +1,11 @@
 """What was acknowledged to users, and what of it may be missing in the end because every file that held it is gone."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from driftlog._core.clock import Timestamp
+from driftlog._core.clock import Timestamp, hlc_ms
 from driftlog._core.event import place
+from driftlog._core.limits import HOLD_MS
+from driftlog._store.log import State
 
 if TYPE_CHECKING:
     from driftlog.testing.simulation.device import Device
@@ -15,6 +17,17 @@ class Broken(AssertionError):
     """A promise was broken."""
 
 
+class Settled(NamedTuple):
+    """What a device called settled at some moment."""
+
+    name: str
+    until: Timestamp
+    there: set[Timestamp]
+    """All it had up to there."""
+    known: set[bytes]
+    """The devices that it had heard of."""
+
+
 class Ledger:
     """Notes every acknowledged event, and who still holds it whenever a file is lost."""
 
@@ -23,13 +36,22 @@ class Ledger:
         self.excused: set[Timestamp] = set()
         """May be missing: every file that held them is gone. They may turn up all the same."""
         self.has_lost_files = False
+        self.has_set_back = False
+        """Some device has lost its file, or part of it."""
+        self.may_fork: set[bytes] = set()
+        """Keys that two files bear, or one that was set back, or a member that lies: these alone may bear two histories."""
+        self.settled: list[Settled] = []
         self._world = world
         self._at_relays: set[Timestamp] = set()
         """Held by no device, but by a relay."""
 
     def acknowledge(self, device: "Device", made: list[Timestamp]) -> None:
         """Note what an append returned for."""
+        # Honest clocks are moved by what others write, and by no more than what is not held.
+        limit_ms = max(other.clock.shown_ms_max for other in self._world.devices) + HOLD_MS
         for at in made:
+            if hlc_ms(at.hlc) > limit_ms:
+                raise Broken(f"{device.name} gave the timestamp {at}, a day and more ahead of every clock so far")
             # A copy of the device that says the same at the same moment makes the same event, and that is all right.
             if self.acknowledged.get(at) == device.name:
                 raise Broken(f"{device.name} gave the timestamp {at} a second time")
@@ -40,7 +62,7 @@ class Ledger:
         made = {at for at, name in self.acknowledged.items() if name == device.name}
         missing = made - device.events() - self.excused
         if missing:
-            raise Broken(f"{device.name} was killed and has forgotten {_listed(missing)}")
+            raise Broken(f"{device.name} was killed and has forgotten acknowledged events: {_listed(missing)}")
 
     def check_confirmed(self, relay: "RelayHost", held: set[tuple[bytes, int]]) -> None:
         """What a relay acknowledged is on its disk, if its word was passed on unaltered and no file was ever lost."""
@@ -54,7 +76,7 @@ class Ledger:
 
     def losing(self, device: "Device", then: "set[Timestamp]") -> None:
         """A device's file is about to be gone, or to hold only `then`."""
-        self.has_lost_files = True
+        self.has_lost_files = self.has_set_back = True
         # What is in an older copy of the file is there still; what others hold comes back.
         lost = device.events() - then
         for other in self._world.devices:
@@ -79,6 +101,22 @@ class Ledger:
         self._at_relays = missing & self._events_at_relays()
         self.excused |= missing - self._at_relays
 
+    def note_settled(self, device: "Device") -> None:
+        """Note what a device calls settled: nothing of whom it knows may take its place there any more."""
+        status = device.space.status()
+        if status.settled is not None:
+            until = status.settled
+            there = {entry.timestamp for entry in device.space.log() if entry.state is not State.HELD}
+            known: set[bytes] = {other.device for other in status.devices}
+            self.settled.append(Settled(device.name, until, {at for at in there if at <= until}, known))
+
+    def check_settled(self, events: set[Timestamp]) -> None:
+        """What was settled stayed as it was. Says nothing where a file was set back: it speaks of what it has forgotten."""
+        for noted in [] if self.has_set_back else self.settled:
+            late = {at for at in events - noted.there if at <= noted.until and at.device in noted.known - self.may_fork}
+            if late:
+                raise Broken(f"{noted.name} called settled what {_listed(late)} came into: it was up to {noted.until}")
+
     def missing_from(self, events: set[Timestamp]) -> set[Timestamp]:
         """Give what should be in a log and is not."""
         return self.acknowledged.keys() - events - self.excused
@@ -101,4 +139,4 @@ class Ledger:
 
 def _listed(events: set[Timestamp]) -> str:
     shown = ", ".join(map(str, sorted(events)[:5]))
-    return f"{len(events)} acknowledged events: {shown}"
+    return f"{len(events)} events: {shown}"

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Final
 
 from driftlog.testing.simulation.faults import FAULTS, heal
 from driftlog.testing.simulation.files import Disk
@@ -11,6 +12,9 @@ from driftlog.testing.simulation.plan import WORK, Plan
 from driftlog.testing.simulation.verdict import await_convergence, judge
 from driftlog.testing.simulation.versions import Version
 from driftlog.testing.simulation.world import World
+
+LOOK_EVERY: Final = 12
+"""Moments, after which one device is asked what it calls settled, and each relay held to what it acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def _run(plan: Plan, versions: Sequence[Version], disk: Disk) -> Outcome:
 
 
 def _act(world: World, plan: Plan) -> None:
-    for moment in plan.moments:
+    for number, moment in enumerate(plan.moments):
         world.run_until(world.loop.now_ms + moment.after_ms)
         rng = Random(moment.seed)  # noqa: S311 - to be repeated is what it is for
         if moment.name == WORK:
@@ -77,3 +81,14 @@ def _act(world: World, plan: Plan) -> None:
         else:
             FAULTS[moment.name].inject(world, rng)
         world.check()
+        if number % LOOK_EVERY == 0:
+            _look(world, number // LOOK_EVERY)
+
+
+def _look(world: World, number: int) -> None:
+    up = world.up()
+    if up:
+        world.ledger.note_settled(up[number % len(up)])
+    for relay in world.relays:
+        if relay.server is not None:
+            world.ledger.check_confirmed(relay, relay.server.places())

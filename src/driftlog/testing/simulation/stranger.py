@@ -23,6 +23,7 @@ class Stranger:
         self._entropy = world.random("entropy of the stranger")
         invite = Invite.parse(world.link)
         self._keys = SpaceKeys.of(self._entropy.randbytes(SEED_BYTES), invite.genesis, invite.epoch_key)
+        world.ledger.may_fork.add(self._keys.device_key)
         self._number = 0
         self._previous = NO_ENVELOPE
         self._last_hlc = 0

@@ -10,13 +10,14 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from driftlog._core.clock import Timestamp, hlc_ms
-from driftlog._core.ids import DeviceKey
+from driftlog._core.ids import DeviceKey, short
 from driftlog._core.version_vector import VersionVector
 from driftlog._sqlite.rows import raw_rows
 from driftlog._store.log import State
 from driftlog.space.space import Space
 from driftlog.testing.fleet import exchange
 from driftlog.testing.simulation.ledger import Broken
+from driftlog.testing.simulation.model import model_of
 from driftlog.testing.simulation.world import World
 
 LOOK_MS: Final = 500
@@ -101,8 +102,18 @@ def judge(world: World) -> None:
         ):
             raise Broken(f"a fresh device does not take all envelopes: {receipt.refused[:3]}, {receipt.waiting} wait")
         expected = _lines(fresh)
+        model = model_of(world.exchange.open_all(envelopes)[0])
+        broken = model.broken({line.timestamp: line.state for line in expected}, fresh._engine.program.readings)
+        if broken is not None:
+            raise Broken(f"the log of a fresh device {broken}")
+        unexplained = model.forked - world.ledger.may_fork
+        if unexplained:
+            names = ", ".join(short(key) for key in sorted(unexplained))
+            raise Broken(f"{names} gave a number twice, though its file was never copied nor set back")
         for device in world.here():
             _compare(device.name, device.space, fresh, expected, has_lost_files=world.ledger.has_lost_files)
+            _check_told(device.name, device.space, model.forked)
+        world.ledger.check_settled({line.timestamp for line in expected})
     missing = world.ledger.missing_from({line.timestamp for line in expected})
     if missing:
         tellers = ", ".join(f"{at} of {world.ledger.acknowledged[at]}" for at in sorted(missing)[:5])
@@ -130,6 +141,15 @@ def _compare(name: str, space: Space, fresh: Space, expected: list[Line], *, has
         raise Broken(f"the log of {name} is not the one of a fresh device: {sorted(differing)}")
     if space.digest() != fresh.digest():
         raise Broken(f"the view of {name} is not the one of a fresh device")
+
+
+def _check_told(name: str, space: Space, forked: set[DeviceKey]) -> None:
+    status = space.status()
+    told = {device.device for device in status.devices if device.is_forked}
+    if told != forked:
+        raise Broken(f"{name} calls {len(told)} keys forked, and it is {len(forked)}")
+    if status.differing:
+        raise Broken(f"{name} says that it differs from others: {status.differing}")
 
 
 def _lines(space: Space) -> list[Line]:

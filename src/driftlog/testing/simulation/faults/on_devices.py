@@ -95,12 +95,14 @@ def a_device_is_set_back(world: World, rng: random.Random) -> None:
     if device is None:
         return
     image, then = world.disk.take(device.name), device.events()
+    key = device.space.device
 
     def set_back() -> None:
         if device.is_lost:
             return
         world.count("a device is set back", device.name)
         world.ledger.losing(device, then)
+        world.ledger.may_fork.add(key)
         device.put(image)
         world.start(device)
 
@@ -114,6 +116,7 @@ def a_device_is_copied(world: World, rng: random.Random) -> None:
     if device is None or len(world.devices) >= DEVICES_MAX:
         return
     world.count("a device is copied", device.name)
+    world.ledger.may_fork.add(device.space.device)
     twin = world.new_device(device.version)
     world.disk.put(twin.name, world.disk.take(device.name))
     twin.boot()

@@ -1,0 +1,199 @@
+"""Which rows of which tables a query can see: proved from its text where that is plain, all rows otherwise.
+
+A condition `column = value` counts where SQLite compares as Python does: the column is INTEGER, TEXT or BLOB of a STRICT
+table, its collation BINARY, the value of just that type. Then a row whose column holds another value has no part in the
+answer, neither with its old image nor with its new one. `column = column` passes values on, as joins on keys do.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from driftlog._core.changes import RowChange
+from driftlog._reactive.select import Select, Term, is_literal
+from driftlog._sqlite.footprint import Footprint, Shape
+from driftlog._sqlite.rows import Parameters
+from driftlog._sqlite.sqltext import Kind, Token, fold
+
+_PYTHON_TYPES: Final[dict[str, type]] = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
+VALUES_MAX: Final = 1_000
+"""Of an IN list that are looked up one by one; a query with more of them counts as reading all rows."""
+_INTEGER_MAX: Final = (1 << 63) - 1
+
+Condition = Mapping[int, frozenset[Any]]
+"""The values that a row's columns must have to be seen; empty for any row."""
+_Place = tuple[int, int]
+"""A source in FROM, and a column of its table."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableReads:
+    """What a query sees of one table."""
+
+    columns: frozenset[int] | None
+    """Whose values it sees, None for all."""
+    conditions: tuple[Condition, ...]
+    """One for each time that the table is in the query; a row that meets none of them is not seen."""
+
+    def sees(self, change: RowChange) -> bool:
+        """Tell whether a change may concern the query."""
+        old, new = change.old, change.new
+        if (
+            old is not None
+            and new is not None
+            and self.columns is not None
+            and all(old[column] == new[column] and type(old[column]) is type(new[column]) for column in self.columns)
+        ):
+            return False
+        return any(_meets(old, condition) or _meets(new, condition) for condition in self.conditions)
+
+
+def _meets(image: Sequence[Any] | None, condition: Condition) -> bool:
+    return image is not None and all(image[column] in values for column, values in condition.items())
+
+
+Reads = Mapping[str, TableReads]
+"""By the tables' names."""
+
+_ANY_ROW: Final[tuple[Condition, ...]] = ({},)
+
+
+def reads_of(
+    footprint: Footprint,
+    shapes: Mapping[str, Shape],
+    select: Select | None,
+    statement: Sequence[Token],
+    given: Parameters,
+) -> Reads:
+    """Tell what a query sees, with these parameters."""
+    names = {fold(name) for name in footprint.columns_by_table}
+    if select is None or {source.table for source in select.sources} != names:
+        return {name: TableReads(columns, _ANY_ROW) for name, columns in footprint.columns_by_table.items()}
+    conditions = _Conditions(select, shapes, statement, given).by_source()
+    return {
+        name: TableReads(
+            columns,
+            tuple(
+                condition
+                for source, condition in zip(select.sources, conditions, strict=True)
+                if source.table == fold(name)
+            ),
+        )
+        for name, columns in footprint.columns_by_table.items()
+    }
+
+
+class _Conditions:
+    """Reads the terms of one select."""
+
+    def __init__(
+        self, select: Select, shapes: Mapping[str, Shape], statement: Sequence[Token], given: Parameters
+    ) -> None:
+        self._sources = select.sources
+        self._shapes = [shapes[source.table] for source in select.sources]
+        self._given = given
+        self._variables = [token for token in statement if token.kind is Kind.VARIABLE]
+        self._values: dict[_Place, frozenset[Any]] = {}
+        self._equal: list[tuple[_Place, _Place]] = []
+        for term in select.terms:
+            self._read(term)
+
+    def by_source(self) -> list[Condition]:
+        """Give each source's condition."""
+        # As often as there are joins, so that a value comes through a chain of them.
+        for _ in self._equal:
+            for one, other in self._equal:
+                for here, there in ((one, other), (other, one)):
+                    if here in self._values:
+                        self._values.setdefault(there, self._values[here])
+        found: list[dict[int, frozenset[Any]]] = [{} for _ in self._sources]
+        for (source, column), values in self._values.items():
+            if self._shapes[source].is_plain:
+                found[source][column] = values
+        return list(found)
+
+    def _read(self, term: Term) -> None:
+        texts = [token.word or token.text for token in term]
+        if len(texts) > 4 and "IN" in texts[1:4] and texts[-1] == ")":
+            at = texts.index("IN")
+            place = self._place(term[:at])
+            if place is not None and texts[at + 1] == "(":
+                self._restrict(place, _listed(term[at + 2 : -1]))
+            return
+        signs = [at for at, text in enumerate(texts) if text in ("=", "==")]
+        if len(signs) != 1:
+            return
+        left, right = term[: signs[0]], term[signs[0] + 1 :]
+        one, other = self._place(left), self._place(right)
+        if one is not None and other is not None:
+            if self._kind(one) == self._kind(other) is not None:
+                self._equal.append((one, other))
+        elif one is not None:
+            self._restrict(one, [right])
+        elif other is not None:
+            self._restrict(other, [left])
+
+    def _restrict(self, place: _Place, listed: Sequence[Sequence[Token]]) -> None:
+        kind = self._kind(place)
+        values = [self._value(tokens) for tokens in listed]
+        if kind is None or len(values) > VALUES_MAX or any(type(value) is not kind for value in values):
+            return
+        self._values.setdefault(place, frozenset(values))
+
+    def _kind(self, place: _Place) -> type | None:
+        """Give the type of a column whose values are equal only if they are identical; None for any other."""
+        source, column = place
+        shape = self._shapes[source]
+        return _PYTHON_TYPES.get(shape.types[column]) if shape.is_binary[column] else None
+
+    def _place(self, tokens: Sequence[Token]) -> _Place | None:
+        """Find `column` or `table.column`."""
+        if not tokens or len(tokens) not in (1, 3) or (len(tokens) == 3 and tokens[1].text != "."):
+            return None
+        name = fold(tokens[-1].name)
+        alias = fold(tokens[0].name) if len(tokens) == 3 else None
+        found = [
+            (at, self._shapes[at].columns.index(name))
+            for at, source in enumerate(self._sources)
+            if (alias is None or source.alias == alias) and name in self._shapes[at].columns
+        ]
+        # A name that two tables know is SQLite's to resolve.
+        return found[0] if name and len(found) == 1 else None
+
+    def _value(self, tokens: Sequence[Token]) -> Any:
+        if not is_literal(tokens):
+            return None
+        token = tokens[-1]
+        match token.kind:
+            case Kind.STRING:
+                return token.text[1:-1].replace("''", "'")
+            case Kind.VARIABLE:
+                return self._parameter(token)
+            case _:
+                number = int(token.text)
+                return None if number > _INTEGER_MAX else -number if len(tokens) == 2 else number
+
+    def _parameter(self, token: Token) -> Any:
+        texts = [variable.text for variable in self._variables]
+        if isinstance(self._given, Mapping):
+            # Where all are named, a name is all there is to it.
+            return None if any(text.startswith("?") for text in texts) else self._given.get(token.text[1:])
+        given = list(self._given)
+        if all(text == "?" for text in texts):
+            place = [variable.start for variable in self._variables].index(token.start)
+        elif all(text[0] == "?" and len(text) > 1 for text in texts):
+            place = int(token.text[1:]) - 1
+        else:
+            # Mixed forms number each other.
+            return None
+        return given[place] if 0 <= place < len(given) else None
+
+
+def _listed(tokens: Sequence[Token]) -> list[Sequence[Token]]:
+    items: list[list[Token]] = [[]]
+    for token in tokens:
+        if token.text == ",":
+            items.append([])
+        else:
+            items[-1].append(token)
+    return list(items)

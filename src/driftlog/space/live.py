@@ -1,0 +1,214 @@
+"""Live queries: from what a transaction changed to the callbacks whose answers it changed.
+
+After each commit, whoever wrote takes what was changed, finds through the index which queries may see it, and has the lines
+run these. A line is where callbacks are called: in the thread that wrote, or where the app's own `call_soon` takes them.
+There the queries are run, on one state of the file, and callbacks called while it stands; so a slow line is told the newest
+answer and none in between. A query whose answer is the same tells nobody.
+
+Everything that cannot be proved irrelevant is run again. What is proved, and how, is in `_reactive/reads.py`.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Final
+
+import apsw
+
+from driftlog._core.changes import Changes
+from driftlog._reactive.index import PredicateIndex
+from driftlog._reactive.reads import Reads, reads_of
+from driftlog._reactive.select import Select, parse_select
+from driftlog._sqlite.footprint import Footprint, Shape, footprint_of, shapes_of
+from driftlog._sqlite.reading import marked_query
+from driftlog._sqlite.rows import Parameters, SqlValue
+from driftlog._sqlite.sqltext import Token, excerpt, fold, statements
+from driftlog.errors import DriftlogError, ForbiddenSQL
+from driftlog.space.answer import CallSoon, OnAnswer, OnError, Subscription
+from driftlog.space.lines import Line, Watched
+
+_log = logging.getLogger("driftlog")
+
+SUBSCRIPTIONS_MAX: Final = 100_000
+"""Of one space, some 4 KB each where all differ. More than any screen shows; an app that reaches it closes none."""
+LINES_MAX: Final = 16
+"""Of ways to be called: each has a connection of its own. An app has one or two event loops."""
+_TEXTS_MAX: Final = 1_000
+"""Of query texts whose reading is kept; one that puts values into its texts must not fill the memory."""
+
+_UNREPEATABLE: Final = frozenset({"random", "randomblob", "changes", "total_changes", "last_insert_rowid"})
+_CLOCKS: Final = frozenset(
+    {"date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff"}
+    | {"current_date", "current_time", "current_timestamp"}
+)
+
+_Text = tuple[Footprint, Select | None, tuple[Token, ...]]
+
+
+class Live:
+    """The live queries of one open space."""
+
+    def __init__(self, want: Callable[[frozenset[str]], bool], take: Callable[[], Changes | None]) -> None:
+        self._want = want
+        self._take = take
+        self._is_wanting = False
+        self._lock = Lock()
+        self._index: PredicateIndex[Watched] = PredicateIndex()
+        self._reads: dict[Watched, Reads] = {}
+        self._always: dict[Watched, None] = {}
+        """Those that are run after every transaction: they read a clock, or what is no table."""
+        self._watched: dict[tuple[object, ...], Watched] = {}
+        self._lines: dict[CallSoon | None, Line] = {}
+        self._count = 0
+        self._texts: dict[str, _Text] = {}
+        self._shapes: Mapping[str, Shape] = {}
+
+    def subscribe(
+        self,
+        connection: apsw.Connection,
+        make_line: Callable[[CallSoon | None], Line],
+        sql: str,
+        parameters: Parameters,
+        callback: OnAnswer,
+        *,
+        key: tuple[str, ...] | None,
+        call_soon: CallSoon | None,
+        on_error: OnError | None,
+    ) -> tuple[Subscription, Line]:
+        """Enter a callback, under the lock that writing holds; the line is to be run without it."""
+        text = marked_query(sql)
+        given = _frozen(parameters)
+        with self._lock:
+            if self._count >= SUBSCRIPTIONS_MAX:
+                raise DriftlogError(f"there are {self._count} subscriptions (limit {SUBSCRIPTIONS_MAX}); close some")
+            footprint, select, statement = self._read(connection, text, parameters)
+            line = self._lines.get(call_soon)
+            if line is None:
+                if len(self._lines) >= LINES_MAX:
+                    raise DriftlogError(f"{LINES_MAX} different call_soon are in use; give the same function again")
+                line = self._lines[call_soon] = make_line(call_soon)
+            name = (text, given, tuple((type(value)) for value in _values(given)), key, call_soon)
+            watched = self._watched.get(name)
+            if watched is None:
+                key = key or _key_of(select, self._shapes)
+                watched = self._watched[name] = Watched(text, parameters, key, line)
+                reads = reads_of(footprint, self._shapes, select, statement, parameters)
+                self._index.add(watched, reads)
+                self._reads[watched] = reads
+                line.queries += 1
+                if footprint.is_opaque or footprint.functions & _CLOCKS:
+                    self._always[watched] = None
+                self._rewatch()
+            found = watched
+
+            def end(subscription: Subscription) -> None:
+                self._end(name, found, subscription)
+
+            subscription = Subscription(callback, on_error, end)
+            watched.subscriptions = (*watched.subscriptions, subscription)
+            self._count += 1
+            line.mark(watched)
+        return subscription, line
+
+    def deliver(self) -> None:
+        """Tell what was committed and not told yet. Called without the write lock, by whoever may have changed something."""
+        if not self._count:
+            if self._is_wanting:
+                # Not waited for: if another thread writes, it asks again.
+                self._is_wanting = not self._want(frozenset())
+            return
+        changes = self._take()
+        with self._lock:
+            if changes is not None:
+                for watched in (*self._index.affected(changes), *self._always):
+                    watched.line.mark(watched)
+            lines = list(self._lines.values())
+        for line in lines:
+            line.wake()
+
+    def doubt(self) -> None:
+        """Read through new connections from now on: the machine has failed under the others."""
+        with self._lock:
+            for line in self._lines.values():
+                line.doubt()
+
+    def close(self) -> None:
+        """Tell nobody any more."""
+        with self._lock:
+            ended = [one for watched in self._watched.values() for one in watched.subscriptions]
+            for subscription in ended:
+                subscription.is_closed = True
+            lines = list(self._lines.values())
+            self._watched.clear()
+            self._lines.clear()
+            self._reads.clear()
+            self._always.clear()
+            self._index = PredicateIndex()
+            self._count = 0
+        for line in lines:
+            line.close()
+        for subscription in ended:
+            if subscription.on_end is not None:
+                subscription.on_end()
+
+    def _read(self, connection: apsw.Connection, text: str, parameters: Parameters) -> _Text:
+        known = self._texts.get(text)
+        if known is not None:
+            return known
+        self._shapes = self._shapes or shapes_of(connection)
+        [statement] = statements(text)
+        words = {token.word for token in statement}
+        footprint = footprint_of(
+            connection, self._shapes, text, parameters, joins_by_name=bool(words & {"NATURAL", "USING"})
+        )
+        wrong = sorted(footprint.functions & _UNREPEATABLE)
+        if wrong:
+            raise ForbiddenSQL(
+                f"`{excerpt(text)}` calls {wrong[0]}(), which gives another answer whenever it is asked, so there is no "
+                "telling when it changed; leave it out, or ask with space.query"
+            )
+        if len(self._texts) >= _TEXTS_MAX:
+            self._texts.clear()
+        self._texts[text] = (footprint, parse_select(statement), statement)
+        return self._texts[text]
+
+    def _rewatch(self) -> None:
+        tables = self._index.tables()
+        if self._always:
+            # Any transaction writes here, or to a table of the app.
+            tables |= {shape.name for shape in self._shapes.values()}
+        self._is_wanting = True
+        is_held = self._want(tables)
+        assert is_held, "whoever subscribes holds the lock"
+
+    def _end(self, name: tuple[object, ...], watched: Watched, subscription: Subscription) -> None:
+        with self._lock:
+            if self._watched.get(name) is not watched:
+                return
+            self._count -= 1
+            watched.subscriptions = tuple(one for one in watched.subscriptions if one is not subscription)
+            if not watched.subscriptions:
+                del self._watched[name]
+                self._index.remove(watched, self._reads.pop(watched))
+                self._always.pop(watched, None)
+                watched.line.forget(watched)
+                watched.line.queries -= 1
+                if not watched.line.queries:
+                    del self._lines[watched.line.call_soon]
+                    watched.line.close()
+
+
+def _frozen(parameters: Parameters) -> tuple[object, ...]:
+    return tuple(sorted(parameters.items())) if isinstance(parameters, Mapping) else tuple(parameters)
+
+
+def _values(given: tuple[object, ...]) -> list[SqlValue]:
+    return [value[1] if isinstance(value, tuple) else value for value in given]  # type: ignore[misc]  # a name and its value
+
+
+def _key_of(select: Select | None, shapes: Mapping[str, Shape]) -> tuple[str, ...] | None:
+    """Give the columns that tell rows apart: the primary key, where the rows of the answer are rows of one table."""
+    if select is None or not select.is_row_by_row or len(select.sources) != 1:
+        return None
+    shape = shapes.get(fold(select.sources[0].table))
+    return tuple(shape.columns[column] for column in shape.key) if shape is not None and shape.key else None

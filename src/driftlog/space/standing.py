@@ -1,0 +1,106 @@
+"""One state of the file to stand on: where a live query is run, and what its callback reads while it is told.
+
+A read transaction on a connection of its own, opened when it is first needed. While a callback runs, its thread's queries go
+through that connection (`Reader`), so they see the state that it was told of, whoever writes meanwhile; once the callback
+has written itself, they see the newest, its own writes included. A space in memory has one connection: there nothing stands,
+and a callback sees what another thread has written since.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import local
+
+import apsw
+
+from driftlog._sqlite.connection import abandon
+from driftlog.space.turns import Turns
+
+
+class Told(local):
+    """What the running thread was told of: the connection that stands there, None outside of callbacks."""
+
+    connection: apsw.Connection | None = None
+
+
+class Standing:
+    """The connection of those who are called back in one place."""
+
+    def __init__(self, connect: Callable[[], apsw.Connection], told: Told) -> None:
+        self._connect = connect
+        self._told = told
+        self._connection: apsw.Connection | None = None
+        self._is_in_doubt = False
+
+    def doubt(self) -> None:
+        """Read through a new connection from the next time on: the machine has failed under this one."""
+        self._is_in_doubt = True
+
+    def querying(self) -> AbstractContextManager[object]:
+        """Hold what a query needs while it runs."""
+        return nullcontext()
+
+    @contextmanager
+    def here(self) -> Iterator[apsw.Connection]:
+        """Stand on the newest state."""
+        if self._connection is not None and self._is_in_doubt:
+            abandon(self._connection)
+            self._connection = None
+        if self._connection is None:
+            self._is_in_doubt = False
+            self._connection = self._connect()
+        connection = self._connection
+        try:
+            connection.execute("BEGIN")
+            # The state is chosen by the first statement that reads, not by BEGIN.
+            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+            yield connection
+        except apsw.Error:
+            # Another one is opened next time: this one may be of a file that failed.
+            self._connection = None
+            abandon(connection)
+            raise
+        finally:
+            if self._connection is not None and connection.in_transaction:
+                connection.execute("COMMIT")
+
+    @contextmanager
+    def telling(self, connection: apsw.Connection) -> Iterator[None]:
+        """Let what this thread reads within see the state that it stands on."""
+        self._told.connection = connection
+        try:
+            yield
+        finally:
+            self._told.connection = None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class SharedStanding(Standing):
+    """The place of those called back by a space in memory: its one connection, under its lock while a query runs."""
+
+    def __init__(self, connection: apsw.Connection, lock: Turns, told: Told) -> None:
+        super().__init__(lambda: connection, told)
+        self._shared = connection
+        self._lock = lock
+
+    def querying(self) -> AbstractContextManager[object]:
+        """Hold the lock, so that no transaction is half done."""
+        return self._lock
+
+    @contextmanager
+    def here(self) -> Iterator[apsw.Connection]:
+        """Use the one connection."""
+        yield self._shared
+
+    @contextmanager
+    def telling(self, connection: apsw.Connection) -> Iterator[None]:
+        """Let this thread read as always: holding the lock for a callback would keep every writer waiting for it."""
+        del connection
+        yield
+
+    def close(self) -> None:
+        """Leave the connection to the space."""

@@ -1,0 +1,112 @@
+"""Conditions that seem to say which rows count and do not: each with a change that they would hide."""
+
+import pytest
+
+from driftlog import App, Event, Space, ViewTransaction
+from driftlog._core.changes import Changes
+
+TABLES = """
+CREATE TABLE item (id INTEGER PRIMARY KEY, bin TEXT, size INTEGER, label TEXT COLLATE NOCASE, any ANY) STRICT;
+CREATE TABLE tally (bin TEXT PRIMARY KEY, items INTEGER) STRICT, WITHOUT ROWID;
+"""
+
+
+class Ran(Event):
+    sql: str
+
+
+def opened() -> Space:
+    app = App("org.example.counting", tables=TABLES, floats=True)
+
+    @app.on(Ran)
+    def ran(tx: ViewTransaction, event: Ran) -> None:
+        tx.execute(event.sql)
+
+    space = app.open(":memory:")
+    space.append(
+        Ran(sql="INSERT INTO item VALUES (1, 'a', 1, 'x', 1), (2, 'b', 2, 'y', 'z'), (3, 'c', 3, 'z', NULL)"),
+        Ran(sql="INSERT INTO tally VALUES ('a', 1), ('b', 2)"),
+    )
+    return space
+
+
+@pytest.mark.parametrize(
+    ("sql", "change"),
+    [
+        ("SELECT * FROM item WHERE size = 1 OR bin = 'b' AND id = 2", "UPDATE item SET label = 'new' WHERE id = 2"),
+        ("SELECT * FROM item WHERE size BETWEEN 1 AND id = 0", "UPDATE item SET size = 0 WHERE id = 3"),
+        ("SELECT * FROM item WHERE NOT 5 BETWEEN size AND id = 7", "UPDATE item SET size = 9 WHERE id = 1"),
+        (
+            "SELECT * FROM item WHERE CASE WHEN id = 9 AND size = 9 AND id = 8 THEN 0 ELSE 1 END",
+            "UPDATE item SET label = 'new' WHERE id = 1",
+        ),
+        ("SELECT * FROM item WHERE label = 'X'", "UPDATE item SET size = 7 WHERE id = 1"),
+        ("SELECT * FROM item WHERE bin COLLATE NOCASE = 'A'", "UPDATE item SET size = 7 WHERE id = 1"),
+        ("SELECT * FROM item WHERE any = 1", "UPDATE item SET any = 1.0 WHERE id = 1"),
+        ("SELECT id FROM item WHERE size = '1'", "UPDATE item SET size = 1 WHERE id = 2"),
+        ("SELECT * FROM item WHERE id = 1 + 1", "UPDATE item SET size = 7 WHERE id = 2"),
+        ("SELECT count(*) FROM item NATURAL JOIN tally", "UPDATE item SET bin = 'q' WHERE id = 1"),
+        ("SELECT count(*) FROM item JOIN tally USING (bin)", "UPDATE item SET bin = 'q' WHERE id = 1"),
+        ("SELECT i.id FROM item i LEFT JOIN tally t ON i.size = 9", "UPDATE item SET id = 7 WHERE id = 3"),
+        ("SELECT label FROM item", "UPDATE item SET id = 0 WHERE id = 3"),
+        (
+            "SELECT a.id, b.id FROM item a, item b WHERE a.id = 1 AND b.size = 3",
+            "UPDATE item SET size = 3 WHERE id = 2",
+        ),
+        ("SELECT id FROM item WHERE id = 1 UNION SELECT size + 9 FROM item", "UPDATE item SET size = 9 WHERE id = 3"),
+        ("SELECT (SELECT max(size) FROM item) FROM item WHERE id = 1", "UPDATE item SET size = 9 WHERE id = 3"),
+        ("SELECT id = 1 FROM item WHERE bin = 'a'", "UPDATE item SET bin = 'a' WHERE id = 3"),
+        ("SELECT * FROM item WHERE rowid = 2", "UPDATE item SET size = 7 WHERE id = 2"),
+        ("SELECT datetime('now', '-' || count(*) || ' days') IS NULL, max(size) FROM item", "UPDATE item SET size = 9"),
+        ("SELECT name, (SELECT sum(size) FROM item) FROM pragma_table_list('item')", "UPDATE item SET size = 9"),
+    ],
+)
+def test_a_change_that_a_careless_reading_would_pass_over_is_told(sql: str, change: str) -> None:
+    with opened() as space:
+        told: list[list[tuple[object, ...]]] = []
+        space.subscribe(sql, lambda answer: told.append([tuple(row) for row in answer]))
+        before = [tuple(row) for row in space.query(sql)]
+
+        space.append(Ran(sql=change))
+
+        after = [tuple(row) for row in space.query(sql)]
+        assert before != after or "any = 1" in sql, "the change must matter"
+        assert [list(map(repr, rows)) for rows in told] == [list(map(repr, rows)) for rows in (before, after)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "change"),
+    [
+        ("SELECT * FROM item WHERE id = 1", "UPDATE item SET size = 7 WHERE id = 2"),
+        ("SELECT * FROM item WHERE (id IN (1, 3) AND size > 0)", "UPDATE item SET size = 7 WHERE id = 2"),
+        ("SELECT id FROM item WHERE bin = 'a' ORDER BY id", "UPDATE item SET bin = 'q' WHERE id = 2"),
+        ("SELECT size FROM item", "UPDATE item SET label = 'new'"),
+        (
+            "SELECT * FROM item JOIN tally t ON t.bin = item.bin WHERE item.bin = 'a'",
+            "UPDATE tally SET items = 9 WHERE bin = 'b'",
+        ),
+        ("SELECT * FROM item", "UPDATE tally SET items = 9"),
+    ],
+)
+def test_a_change_that_is_proved_irrelevant_runs_nothing(sql: str, change: str) -> None:
+    with opened() as space:
+        space.subscribe(sql, lambda _: None)
+        live = space._engine.live
+        taken: list[Changes | None] = []
+        take = live._take
+        live._take = lambda: taken.append(take())
+
+        space.append(Ran(sql=change))
+
+        [changes] = taken
+        assert changes is None or list(live._index.affected(changes)) == []
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT unixepoch('now')", "SELECT * FROM pragma_table_list", "SELECT * FROM sqlite_schema"]
+)
+def test_what_no_table_tells_about_is_run_again_after_every_transaction(sql: str) -> None:
+    with opened() as space:
+        space.subscribe(sql, lambda _: None)
+
+        assert [watched.line.queries for watched in space._engine.live._always] == [1]

@@ -1,0 +1,118 @@
+"""Devices with clocks of their own, and what is said of how they differ."""
+
+import datetime
+
+import pytest
+
+from driftlog import App, State, ViewTransaction
+from driftlog.testing import Crew
+from tests.todo_app import TABLES, TodoAdded, TodoCompleted, todo_app
+
+DAY_MS = 86_400_000
+
+
+def test_devices_exchange_nothing_until_they_meet_and_are_compared_as_they_are() -> None:
+    with Crew(todo_app(), 3) as crew:
+        crew[0].append(TodoAdded(id="1", text="milk"))
+        crew[2].append(TodoAdded(id="2", text="bread"))
+
+        assert crew.difference() == "B lacks 1 events, the first of them TodoAdded(id='1', text='milk')"
+        crew.meet(0, 1)
+        assert [len(space.query("SELECT * FROM todo")) for space in crew] == [1, 1, 1]
+        crew.meet()
+        assert crew.difference() is None
+        assert [len(space.query("SELECT * FROM todo")) for space in crew] == [2, 2, 2]
+
+
+def test_rows_that_somebody_has_changed_behind_the_log_are_named() -> None:
+    with Crew(todo_app(), 2) as crew:
+        for number in range(7):
+            crew[0].append(TodoAdded(id=str(number), text="milk"))
+        crew.meet()
+        with crew[1]._engine.writing() as store:
+            store.connection.execute("UPDATE todo SET done = 1")
+            store.connection.execute("DELETE FROM todo WHERE id = '6'")
+
+        said = crew.difference()
+
+        assert said is not None
+        first, *_, last = said.splitlines()
+        assert first.endswith("done=0) at A, and Row(id='0', text='milk', done=1) at B")
+        assert last == "and 2 rows more"
+        with pytest.raises(AssertionError, match=r"differ: in table todo, row .* at B, and .* at a device that joins"):
+            crew.assert_agreement()
+
+
+def test_a_device_that_looks_at_the_date_sees_another_than_the_rest() -> None:
+    app = App("org.example.dated", tables=TABLES)
+
+    @app.on(TodoAdded)
+    def added(tx: ViewTransaction, event: TodoAdded) -> None:
+        tx.execute("INSERT INTO todo (id, text) VALUES (?, ?)", (event.id, str(datetime.datetime.now().date())))
+
+    with Crew(app, 2) as crew:
+        with crew.at(0) as space:
+            space.append(TodoAdded(id="1", text="milk"))
+        crew.meet()
+
+        assert "row ('1',)" in (crew.difference() or "")
+
+
+def test_what_a_fast_clock_stamped_is_held_until_all_have_settled() -> None:
+    with Crew(todo_app(), 2) as crew:
+        crew.set_clock(0, 3 * DAY_MS)
+        with crew.at(0) as space:
+            space.append(TodoAdded(id="1", text="milk"))
+        crew.meet()
+        assert crew[1].status().held == 1
+
+        crew.assert_agreement()
+
+        assert crew[1].status().held == 0
+
+
+def test_a_slow_clock_makes_an_event_late() -> None:
+    with Crew(todo_app(), 2) as crew:
+        crew.set_clock(1, -DAY_MS)
+        for device, text in ((0, "milk"), (1, "bread")):
+            with crew.at(device) as space:
+                space.append(TodoAdded(id="1", text=text))
+        crew.wait(1_000)
+
+        crew.assert_agreement()
+
+        assert [entry.state for entry in crew[0].log()] == [State.APPLIED, State.REJECTED]
+        assert crew[0].query("SELECT text FROM todo") == [("bread",)]
+
+
+def test_a_verdict_that_differs_is_named_before_the_rows() -> None:
+    verdicts = iter([True, False, True, False])
+    app = App("org.example.moody", tables=TABLES)
+
+    @app.on(TodoCompleted)
+    def completed(tx: ViewTransaction, event: TodoCompleted) -> None:
+        assert next(verdicts), "a bad day"
+
+    with Crew(app, 2) as crew:
+        crew[0].append(TodoCompleted(id="1"))
+        crew.meet()
+
+        assert "TodoCompleted(id='1') is applied at A, and rejected (" in (crew.difference() or "")
+
+
+def test_a_crew_is_described_for_people_whose_test_has_failed_closed_devices_included() -> None:
+    with Crew(todo_app(), 2) as crew:
+        crew[0].append(TodoAdded(id="1", text="milk"))
+        assert crew.describe().splitlines() == [
+            "A: 1 events, 0 rejected, 0 held",
+            "B: 0 events, 0 rejected, 0 held",
+            "B lacks 1 events, the first of them TodoAdded(id='1', text='milk')",
+        ]
+        crew[1].close()
+        assert "closed" in crew.describe()
+
+
+def test_a_crew_has_one_to_eight_devices() -> None:
+    for count in (0, 9):
+        with pytest.raises(ValueError, match=f"a fleet of {count} devices; ask for 1 to 8"):
+            Crew(todo_app(), count)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from nacl import bindings
 
 from tests.vectors.formats import Author, blake, uint
+from tests.vectors.msgpack import pack
 
 
 @dataclass(frozen=True)
@@ -139,21 +140,13 @@ def _sealed(header: bytes, plain: bytes, author: Author, lie: int) -> bytes:
 def packed(value: Packed) -> bytes:
     """Write a value in MessagePack's shortest form, odd parts as they are."""
     match value:
-        case None:
-            return b"\xc0"
-        case bool():
-            return b"\xc3" if value else b"\xc2"
+        case None | bool() | float() | bytes():
+            return pack(value)
         case int():
             return _packed_int(value)
-        case float():
-            import struct
-
-            return b"\xcb" + struct.pack(">d", value)
         case str():
             data = value.encode(errors="surrogatepass")
             return _head(len(data), 0xA0, 32, 0xD9, 0xDA, 0xDB) + data
-        case bytes():
-            return _head(len(value), 0, 0, 0xC4, 0xC5, 0xC6) + value
         case list():
             return _head(len(value), 0x90, 16, 0, 0xDC, 0xDD) + b"".join(map(packed, value))
         case Pairs(pairs):

@@ -10,8 +10,8 @@ from driftlog._core.steps import STEP_GROWTH, Steps
 from driftlog.space.turns import Turns
 from tests.todo_app import TodoAdded, todo_app
 
-STEP = 10
 app = todo_app()
+STEP = 10
 ENVELOPES = 12
 
 

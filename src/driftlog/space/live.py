@@ -8,7 +8,6 @@ answer and none in between. A query whose answer is the same tells nobody.
 Everything that cannot be proved irrelevant is run again. What is proved, and how, is in `_reactive/reads.py`.
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Final
@@ -27,10 +26,8 @@ from driftlog.errors import DriftlogError, ForbiddenSQL
 from driftlog.space.answer import CallSoon, OnAnswer, OnError, Subscription
 from driftlog.space.lines import Line, Watched
 
-_log = logging.getLogger("driftlog")
-
 SUBSCRIPTIONS_MAX: Final = 100_000
-"""Of one space, some 4 KB each where all differ. More than any screen shows; an app that reaches it closes none."""
+"""Of one space. More than any screen shows; an app that reaches it closes none."""
 LINES_MAX: Final = 16
 """Of ways to be called: each has a connection of its own. An app has one or two event loops."""
 _TEXTS_MAX: Final = 1_000
@@ -87,7 +84,7 @@ class Live:
                 if len(self._lines) >= LINES_MAX:
                     raise DriftlogError(f"{LINES_MAX} different call_soon are in use; give the same function again")
                 line = self._lines[call_soon] = make_line(call_soon)
-            name = (text, given, tuple((type(value)) for value in _values(given)), key, call_soon)
+            name = (text, given, tuple(map(type, _values(given))), key, call_soon)
             watched = self._watched.get(name)
             if watched is None:
                 key = key or _key_of(select, self._shapes)

@@ -69,7 +69,7 @@ def check_convergence(
     Users of two to `devices` devices append what `events` draws (by default `strategies.events(app)`), undo, meet in pairs
     or stay offline, and their clocks are off. In the end all meet: late events have taken their places, and every device
     must show what a device shows that joins then. `invariant(space)` asserts what must be true of that. `examples` are how
-    many stories are played, at some 40 ms each; `settings` are Hypothesis's own, in their place. Needs `driftlog[testing]`.
+    many stories are played; `settings` are Hypothesis's own, in their place. Needs `driftlog[testing]`.
     """
     from driftlog.testing.strategies import stories  # first: it says what to install if Hypothesis is not there
 

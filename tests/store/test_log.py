@@ -10,7 +10,7 @@ from driftlog._core.event import Record
 from driftlog._core.ids import DeviceKey, EventHash
 from driftlog._store import log as log_module
 from driftlog._store import meta, schema
-from driftlog._store.log import Entry, Log, State
+from driftlog._store.log import APPLIED, REJECTED, Entry, Log, Row, State, entry_of
 
 
 @pytest.fixture
@@ -25,6 +25,11 @@ def entry(hlc: int, device: int, hash_: int = 0) -> Entry:
     return Entry(
         at, Record(Hlc(hlc), 0, "Happened", 1, b"\x80"), State.APPLIED, None, b"undo %d %d" % (hlc, device), None
     )
+
+
+def row(hlc: int, device: int) -> Row:
+    one = entry(hlc, device)
+    return (*one.timestamp, *one.record[1:], APPLIED, *one[3:])
 
 
 def filled(log: Log, seed: int) -> list[Entry]:
@@ -54,9 +59,36 @@ def test_what_becomes_of_one_event_is_noted_with_that_event_only(log: Log) -> No
     entries = filled(log, 0)
 
     for one in entries:
-        log.update(one.timestamp, State.REJECTED, str(one.timestamp), None, None)
+        log.update_all([(REJECTED, str(one.timestamp), None, None, *one.timestamp)])
 
     assert [one.reason for one in log.entries()] == [str(one.timestamp) for one in entries]
+
+
+def test_what_becomes_of_many_events_is_noted_whichever_table_each_lies_in(log: Log) -> None:
+    entries = filled(log, 0)
+
+    log.update_all([(REJECTED, str(one.timestamp), None, None, *one.timestamp) for one in entries])
+
+    assert [(one.state, one.reason) for one in log.entries()] == [
+        (State.REJECTED, str(one.timestamp)) for one in entries
+    ]
+
+
+def test_rows_are_given_in_the_order_asked_for_whichever_table_each_lies_in(log: Log) -> None:
+    entries = filled(log, 0)
+    missing = entry(9, 9).timestamp
+
+    rows = log.rows_at([missing, *(one.timestamp for one in reversed(entries))])
+
+    assert [entry_of(one) for one in rows] == entries[::-1]
+    assert [entry_of(one) for one in log.rows_at([entries[0].timestamp])] == entries[:1]
+
+
+def test_of_events_logged_together_one_that_is_there_already_is_refused(log: Log) -> None:
+    log.insert_all([row(5, 1)])
+
+    with pytest.raises(apsw.ConstraintError):
+        log.insert_all([row(4, 1), row(5, 1)])
 
 
 def test_no_event_is_in_the_log_twice_whichever_of_its_tables_it_lies_in(log: Log) -> None:
@@ -70,7 +102,7 @@ def test_no_event_is_in_the_log_twice_whichever_of_its_tables_it_lies_in(log: Lo
 def test_events_appended_together_are_logged_one_by_one_where_they_may_share_a_held_events_stamp(log: Log) -> None:
     log.insert(*entry(5, 9))
 
-    log.append([entry(4, 1), entry(5, 1), entry(6, 1)], may_tie=True)
+    log.insert_all([row(4, 1), row(5, 1), row(6, 1)])
 
     assert [(one.timestamp.hlc, one.timestamp.device[0]) for one in log.entries()] == [(4, 1), (5, 1), (5, 9), (6, 1)]
 

@@ -105,7 +105,7 @@ def test_rewinding_any_number_of_events_restores_the_view_before_them(
     connection.execute("BEGIN")
     for n in range(20):
         try:
-            undos.append(view.apply(RUN, drawn(rng), at(n), 0, guard=guard).undo)
+            undos.append(view.apply(RUN, drawn(rng), at(n), 0, guard=guard)[0])
         except Rejection:
             undos.append(None)
             assert view.digest() == digests[-1], "a rejected event leaves nothing behind"

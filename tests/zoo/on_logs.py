@@ -62,7 +62,7 @@ def what_was_held_is_applied_last_and_not_in_its_place(patch: pytest.MonkeyPatch
     def release(self: Store) -> None:
         due = self.log.held_up_to(clock.last_not_held(self._clock()))
         if due:
-            arrivals = [Arrival(entry.timestamp, entry.record, entry) for entry in due]
+            arrivals = [Arrival(entry.timestamp, entry.record, is_held=True) for entry in due]
             for arrival in arrivals:
                 self._fold.integrate([arrival], None)
             self._last = max(self._last or BEFORE_ALL, arrivals[-1].timestamp)

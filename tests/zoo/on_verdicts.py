@@ -8,11 +8,13 @@ import pytest
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Record
 from driftlog._core.retraction import UNDONE, named_by
-from driftlog._store import fold as fold_module
-from driftlog._store.fold import Arrival, Fold, Integrated, Outcome
-from driftlog._store.log import BEFORE_ALL, State
+from driftlog._store import judging
+from driftlog._store.fold import Arrival, Fold, Integrated
+from driftlog._store.judging import Judge
+from driftlog._store.log import BEFORE_ALL, REJECTED, STATE, STATES, Outcome, Row, State
 from driftlog._store.program import Rejection
 from driftlog._store.reading import read_event as read_event_of_fold
+from driftlog._store.results import Results
 from driftlog._store.settled import horizon as horizon_of_survey
 from driftlog._store.store import Store
 from driftlog._store.view import Guard
@@ -25,13 +27,13 @@ ZOO = Zoo()
 
 def _drop_if_new(patch: pytest.MonkeyPatch, state: State) -> None:
     """Log no event that comes out in this state the first time it is applied."""
-    real = Fold._settle
+    real = Results.add
 
-    def settle(self: Fold, at: Any, record: Any, before: Any, outcome: Any, verdicts: Any) -> None:
-        if outcome.state is not state or before is not None:
-            real(self, at, record, before, outcome, verdicts)
+    def add(self: Results, row: Row, outcome: Outcome) -> None:
+        if STATES[outcome[0]] is not state or row[STATE] is not None:
+            real(self, row, outcome)
 
-    patch.setattr(Fold, "_settle", settle)
+    patch.setattr(Results, "add", add)
 
 
 @ZOO.within(5)
@@ -58,7 +60,8 @@ def what_was_unknown_is_applied_after_the_upgrade_and_not_in_its_place(patch: py
     def rebuild(self: Store, *_: Any) -> int:
         unknown = [entry for entry in self.log.entries(BEFORE_ALL) if entry.state is State.UNKNOWN]
         for entry in unknown:
-            self.log.update(entry.timestamp, *self._fold._outcome(entry.timestamp, entry.record, Guard.SAVEPOINT))
+            outcome = self._fold._judge.outcome(entry.timestamp, entry.record, Guard.SAVEPOINT)
+            self.log.update_all([(*outcome, *entry.timestamp)])
         self.meta.set("view", self._program.fingerprint)
         return len(unknown)
 
@@ -74,13 +77,13 @@ def what_was_rejected_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 @ZOO.within(12)
 def what_was_rejected_is_not_judged_again(patch: pytest.MonkeyPatch) -> None:
     """Convergence without correctness: the verdict depends on what had arrived by then."""
-    real = Fold._outcome
+    real = Judge.outcome
 
-    def outcome(self: Fold, at: Any, record: Any, guard: Any) -> Outcome:
+    def outcome(self: Judge, at: Any, record: Any, guard: Any) -> Outcome:
         found = real(self, at, record, guard)
-        return Outcome(found.state, found.reason) if found.state is State.REJECTED else found
+        return (*found[:2], None, None) if found[0] == REJECTED else found
 
-    patch.setattr(Fold, "_outcome", outcome)
+    patch.setattr(Judge, "outcome", outcome)
 
 
 @ZOO.within(12)
@@ -94,7 +97,7 @@ def a_poison_event_stops_whoever_meets_it(patch: pytest.MonkeyPatch) -> None:
         except Rejection as rejection:
             raise DriftlogError(rejection.reason) from rejection
 
-    patch.setattr(fold_module, "read_event", read_event)
+    patch.setattr(judging, "read_event", read_event)
 
 
 @ZOO.within(12)
@@ -124,7 +127,7 @@ def an_undo_that_is_said_twice_undoes_itself(patch: pytest.MonkeyPatch) -> None:
             retracted ^= {event for event in named_by(record) or () if event < at}
         return frozenset(retracted)
 
-    patch.setattr(fold_module, "retracted_by", retracted_by)
+    patch.setattr(judging, "retracted_by", retracted_by)
 
 
 @ZOO.within(5)
@@ -139,7 +142,7 @@ def a_redo_of_one_device_is_overtaken_by_an_older_undo(patch: pytest.MonkeyPatch
                     (retracted.add if record.name == UNDONE else retracted.discard)(event)
         return frozenset(retracted)
 
-    patch.setattr(fold_module, "retracted_by", retracted_by)
+    patch.setattr(judging, "retracted_by", retracted_by)
 
 
 @ZOO.within(5)

@@ -6,8 +6,7 @@ again. Where too many would be undone, all of them are: the view is taken back t
 from there on is replayed merged with what arrived.
 """
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -16,28 +15,15 @@ import apsw
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event, Record
 from driftlog._core.merge import Extend, Way, Weave, is_rebuild_cheaper, plan_rebase, undone_one_by_one_max
-from driftlog._core.retraction import is_control, is_retracting, named_by, retracted_by
-from driftlog._core.seen import is_seen
-from driftlog._core.statement import is_statement, stated_by
+from driftlog._core.retraction import named_by
 from driftlog._core.touch import TouchIndex
-from driftlog._core.values import FLOAT_MARKER, OutsideDomain, check_payload
-from driftlog._store.log import BEFORE_ALL, Entry, Log, State
-from driftlog._store.program import Program, Rejection
-from driftlog._store.reading import read_event
+from driftlog._store.judging import Judge
+from driftlog._store.log import APPLIED, BEFORE_ALL, HELD, PAGE_ROWS, STATE, UNDO, Log, Row
+from driftlog._store.program import Program
+from driftlog._store.results import Results, Verdict, pages_with, place_and_record, place_of
 from driftlog._store.tail import Tail
 from driftlog._store.view import Guard, Unreadable, View
 from driftlog.errors import InvalidEvent
-
-_log = logging.getLogger("driftlog")
-
-
-class Outcome(NamedTuple):
-    """What became of an event when it was applied in its place."""
-
-    state: State
-    reason: str | None = None
-    undo: bytes | None = None
-    touch: bytes | None = None
 
 
 class Arrival(NamedTuple):
@@ -45,16 +31,12 @@ class Arrival(NamedTuple):
 
     timestamp: Timestamp
     record: Record
-    held: Entry | None = None
-    """Its entry, if it was held until now."""
+    is_held: bool = False
+    """Whether it lies in the log already, held until now."""
 
-
-class Verdict(NamedTuple):
-    """An event whose state is another than before."""
-
-    entry: Entry
-    before: State | None
-    """None for an event that is new."""
+    def row(self) -> Row:
+        """Give it as a row of the log; without an outcome, if it is not in it yet."""
+        return (*self.timestamp, *self.record[1:], HELD if self.is_held else None, None, None, None)
 
 
 class Integrated(NamedTuple):
@@ -71,11 +53,7 @@ class Integrated(NamedTuple):
 
 
 Progress = Callable[[int], None]
-"""Told how many events have been replayed, every so often."""
-
-PROGRESS_EVENTS = 1_000
-
-_UNKNOWN = Outcome(State.UNKNOWN)
+"""Told how many events have been replayed, after each full page of the log."""
 
 
 class Fold:
@@ -85,23 +63,21 @@ class Fold:
         self._control = connection.cursor().execute
         self._log = log
         self._view = view
-        self._program = program
+        self._judge = Judge(log, view, program)
         self.tail = Tail(log, view)
-        self._retracted: frozenset[Timestamp] | None = None
 
-    def apply_new(self, event: Event, at: Timestamp, record: Record) -> Entry:
-        """Apply a new event of this device, and give its entry for the log.
+    def apply_new(self, event: Event, at: Timestamp, record: Record) -> Row:
+        """Apply a new event of this device, and give its row for the log.
 
         A `Rejection` leaves it to the caller to undo what was begun.
         """
-        materializer = self._program.readings[record.name, record.marked_version]
-        effect = self._view.apply(materializer, event, at, record.wall_ms, guard=Guard.CALLER)
-        return Entry(at, record, State.APPLIED, None, *effect)
+        undo, touch = self._judge.apply_new(event, at, record)
+        return (*at, *record[1:], APPLIED, None, undo, touch)
 
-    def log_new(self, entries: list[Entry], *, may_tie: bool) -> None:
+    def log_new(self, rows: list[Row]) -> None:
         """Log what `apply_new` gave, in order."""
-        self._log.append(entries, may_tie=may_tie)
-        self.tail.add(entries)
+        self._log.insert_all(rows)
+        self.tail.add((place_of(row), row[-2], row[-1]) for row in rows)
 
     def integrate(self, arrived: list[Arrival], last: Timestamp | None) -> Integrated:
         """Take in events that are neither void nor still held; `last` is the greatest timestamp placed so far.
@@ -111,7 +87,7 @@ class Fold:
         if not arrived:
             return Integrated(0, 0, None)
         revised = self._revised_by(arrived)
-        places = [arrival.timestamp for arrival in arrived] + [entry.timestamp for entry in revised]
+        places = [arrival.timestamp for arrival in arrived] + [place_of(row) for row in revised]
         match plan_rebase(last, places):
             case Extend():
                 return self._replay(min(arrived).timestamp, arrived, Way.EXTENDED)
@@ -120,9 +96,7 @@ class Fold:
 
     def retracted(self) -> frozenset[Timestamp]:
         """Give the events that are undone."""
-        if self._retracted is None:
-            self._retracted = retracted_by(self._log.controls())
-        return self._retracted
+        return self._judge.retracted()
 
     def meant_by(self, events: Iterable[Timestamp]) -> list[Timestamp]:
         """Give the app's events that are meant: where an undo or redo is named, those that it names.
@@ -137,20 +111,13 @@ class Fold:
             meant |= dict.fromkeys(named_by(entry.record) or [at])
         return list(meant)
 
-    def _revised_by(self, arrived: list[Arrival]) -> list[Entry]:
+    def _revised_by(self, arrived: list[Arrival]) -> list[Row]:
         """Take note of the undos and redos among arrivals, and give the placed events that are to be judged anew."""
-        controls = [(arrival.timestamp, arrival.record) for arrival in arrived if is_retracting(arrival.record)]
-        if not controls:
+        changed = self._judge.take_note([arrival[:2] for arrival in arrived])
+        if not changed:
             return []
-        before = self.retracted()
-        self._retracted = retracted_by(self._log.controls() + controls)
-        entries = [self._log.find(at) for at in before ^ self._retracted]
         arriving = {arrival.timestamp for arrival in arrived}
-        return [
-            entry
-            for entry in entries
-            if entry is not None and entry.state is not State.HELD and entry.timestamp not in arriving
-        ]
+        return [row for row in self._log.rows_at(sorted(changed - arriving)) if row[STATE] != HELD]
 
     def commit(self) -> None:
         """Take note that what was changed in the log stays."""
@@ -159,12 +126,12 @@ class Fold:
     def roll_back(self) -> None:
         """Take note that the log is as it was when the transaction, or the part of it, began."""
         self.tail.roll_back()
-        self._retracted = None
+        self._judge.forget()
 
     def forget(self) -> None:
         """Forget what is remembered of the log: another process has written."""
         self.tail.forget()
-        self._retracted = None
+        self._judge.forget()
 
     def rebuild(self, progress: Progress | None = None) -> Integrated:
         """Make the view anew from the whole log."""
@@ -176,7 +143,7 @@ class Fold:
 
     # --- undoing what depends on it -----------------------------------------------------------------------------------
 
-    def _weave(self, start: Timestamp, arrived: list[Arrival], revised: list[Entry]) -> Integrated | None:
+    def _weave(self, start: Timestamp, arrived: list[Arrival], revised: list[Row]) -> Integrated | None:
         """Apply arrivals among the events from `start` on, and events anew whose retraction they changed.
 
         None, with nothing changed, if too many would be undone.
@@ -185,7 +152,7 @@ class Fold:
         if index is None:
             return None
         undone_max = undone_one_by_one_max(index.count_after(start))
-        depending = index.closure((entry.timestamp for entry in revised if entry.timestamp in index), undone_max)
+        depending = index.closure((at for row in revised if (at := place_of(row)) in index), undone_max)
         if depending is None:
             self.tail.forget()
             return None
@@ -193,27 +160,27 @@ class Fold:
         is_guarded = len(arrived) + len(revised) > 1
         if is_guarded:
             self._control("SAVEPOINT driftlog_weave")
-        undone = depending | {entry.timestamp for entry in revised}
-        due: list[_Step] = [*arrived, *((*entry[:2], entry) for entry in revised if entry.timestamp not in depending)]
-        due += [(*entry[:2], entry) for entry in self._undo(index, depending)]
+        undone = depending | set(map(place_of, revised))
+        due: list[Row] = [arrival.row() for arrival in arrived]
+        due += [row for row in revised if place_of(row) not in depending]
+        due += self._undo(index, depending)
         heapify(due)
-        verdicts: list[Verdict] = []
-        applied = 0
+        results = Results(self._log)
         while due:
             # In order: whatever is applied now, nothing before it will be undone any more.
-            step = heappop(due)
-            at, record, before = step
+            row = heappop(due)
+            at, record = place_and_record(row)
             try:
-                outcome = self._outcome(at, record, Guard.IMAGES if is_guarded else Guard.SAVEPOINT)
+                outcome = self._judge.outcome(at, record, Guard.IMAGES if is_guarded else Guard.SAVEPOINT)
             except Unreadable:
                 self._abandon_weave()
                 return None
-            touch = self._view.touch(outcome.undo, outcome.touch)
+            touch = self._view.touch(outcome[2], outcome[3])
             conflicting = index.conflicting(at, touch)
             if conflicting:
                 # It met what comes later, so what it did means nothing yet: it goes first, and they follow.
-                if outcome.undo is not None:
-                    self._view.rewind([outcome.undo])
+                if outcome[2] is not None:
+                    self._view.rewind([outcome[2]])
                 depending = index.closure(conflicting, undone_max - len(undone))
                 if depending is None:
                     if is_guarded:
@@ -225,29 +192,30 @@ class Fold:
                     self._control("SAVEPOINT driftlog_weave")
                     is_guarded = True
                 undone |= depending
-                for entry in self._undo(index, depending):
-                    heappush(due, (entry.timestamp, entry.record, entry))
-                heappush(due, step)
+                for later in self._undo(index, depending):
+                    heappush(due, later)
+                heappush(due, row)
                 continue
             index.add(at, touch)
-            applied += 1
-            self._settle(at, record, before, outcome, verdicts)
+            results.add(row, outcome)
+        results.write_down()
         if is_guarded:
             self._control("RELEASE driftlog_weave")
-        return Integrated(applied, len(undone), Way.CLOSURE if undone else Way.IN_PLACE, tuple(verdicts))
+        way = Way.CLOSURE if undone else Way.IN_PLACE
+        return Integrated(results.applied, len(undone), way, tuple(results.verdicts))
 
     def _abandon_weave(self) -> None:
         self._control("ROLLBACK TO driftlog_weave")
         self._control("RELEASE driftlog_weave")
         self.tail.forget()
 
-    def _undo(self, index: TouchIndex, events: Iterable[Timestamp]) -> list[Entry]:
-        """Take events back that nothing else depends on, and give their entries."""
-        entries = [self._log.entry(at) for at in sorted(events)]
-        for entry in entries:
-            index.remove(entry.timestamp)
-        self._view.rewind([entry.undo for entry in entries if entry.undo is not None])
-        return entries
+    def _undo(self, index: TouchIndex, events: Iterable[Timestamp]) -> list[Row]:
+        """Take events back that nothing else depends on, and give their rows."""
+        rows = self._log.rows_at(sorted(events))
+        for row in rows:
+            index.remove(place_of(row))
+        self._view.rewind([row[UNDO] for row in rows if row[UNDO] is not None])
+        return rows
 
     # --- undoing all ----------------------------------------------------------------------------------------------------
 
@@ -280,100 +248,25 @@ class Fold:
     def _replay_guarded(
         self, start: Timestamp, arrived: list[Arrival], way: Way, progress: Progress | None, guard: Guard
     ) -> Integrated:
-        applied = replayed = 0
-        verdicts: list[Verdict] = []
-        arrived = sorted(arrived)
-        due = {arrival.timestamp for arrival in arrived}
-        for at, record, before in _in_order(self._log.entries(start), arrived):
-            if before is not None:
-                if before.state is not State.HELD:
+        results = Results(self._log)
+        # Those that were held lie in the log, and are met there.
+        due = {arrival.timestamp for arrival in arrived if arrival.is_held}
+        joining = sorted([arrival.row() for arrival in arrived if not arrival.is_held])
+        replayed = 0
+        judge = self._judge.outcome
+        for rows in pages_with(self._log.pages(start), joining):
+            for row in rows:
+                at, record = place_and_record(row)
+                before = row[STATE]
+                if before == HELD:
+                    if at not in due:
+                        continue
+                elif before is not None:
                     replayed += 1
-                elif at not in due:
-                    continue
-            outcome = self._outcome(at, record, guard)
-            applied += 1
-            self._settle(at, record, before, outcome, verdicts)
+                results.add(row, judge(at, record, guard))
             if way is Way.EXTENDED:
-                self.tail.add([Entry(at, record, *outcome)])
-            if progress is not None and applied % PROGRESS_EVENTS == 0:
-                progress(applied)
-        return Integrated(applied, replayed, way, tuple(verdicts))
-
-    # --- one event ------------------------------------------------------------------------------------------------------
-
-    def _settle(
-        self, at: Timestamp, record: Record, before: Entry | None, outcome: Outcome, verdicts: list[Verdict]
-    ) -> None:
-        """Write down what became of an event, and add that to the verdicts, if it is news."""
-        if before is None:
-            self._log.insert(at, record, *outcome)
-        elif outcome != before[2:]:
-            self._log.update(at, *outcome)
-        if (before.state if before is not None else State.APPLIED) is not outcome.state:
-            verdicts.append(Verdict(Entry(at, record, *outcome), before.state if before is not None else None))
-
-    def _outcome(self, at: Timestamp, record: Record, guard: Guard) -> Outcome:
-        # What is the engine's own is no app's: no materializer bears such a name.
-        materializer = self._program.readings.get((record.name, record.marked_version))
-        if materializer is None and is_control(record):
-            return _outcome_of_control(record)
-        retracted = self.retracted()
-        if retracted and at in retracted:
-            return Outcome(State.RETRACTED)
-        if materializer is None:
-            return _UNKNOWN
-        # What an upgrade gives is checked where it is made: an app may have given up floats by an upgrade.
-        if not materializer.upgrades and self._has_forbidden_float(record.payload):
-            return Outcome(State.REJECTED, "it holds a float, which the app is not declared with")
-        try:
-            event = read_event(materializer, record, is_float_allowed=self._program.is_float_allowed)
-        except Rejection as rejection:
-            _log.warning("a %s was rejected: %s", record.name, rejection.reason, exc_info=rejection.__cause__)
-            return Outcome(State.REJECTED, rejection.reason)
-        try:
-            return Outcome(State.APPLIED, None, *self._view.apply(materializer, event, at, record.wall_ms, guard=guard))
-        except Rejection as rejection:
-            return Outcome(State.REJECTED, rejection.reason, None, rejection.touch)
-
-    def _has_forbidden_float(self, payload: bytes) -> bool:
-        # Envelopes let floats through, because a relay's devices may know other apps' types; the app's own line is here.
-        # The marker's byte is rare enough elsewhere to spare nearly every event the full check.
-        if self._program.is_float_allowed or FLOAT_MARKER not in payload:
-            return False
-        try:
-            check_payload(payload, is_float_allowed=False)
-        except OutsideDomain:
-            return True
-        return False
-
-
-def _outcome_of_control(record: Record) -> Outcome:
-    if is_seen(record) or stated_by(record) is not None:
-        return Outcome(State.APPLIED)
-    if is_statement(record):
-        return Outcome(State.REJECTED, f"{record.name} states no digest")
-    if not is_retracting(record):
-        return _UNKNOWN
-    if named_by(record) is None:
-        return Outcome(State.REJECTED, f"{record.name} names no events")
-    return Outcome(State.APPLIED)
-
-
-_Step = tuple[Timestamp, Record, Entry | None]
-
-
-def _in_order(logged: Iterable[Entry], arrived: Sequence[Arrival]) -> Iterator[_Step]:
-    """Merge the log with what arrived, in order; an arrival that is in the log already (held until now) is given once."""
-    rest = iter(arrived)
-    arrival = next(rest, None)
-    for entry in logged:
-        at = entry[0]
-        while arrival is not None and arrival[0] < at:
-            yield arrival[0], arrival[1], None
-            arrival = next(rest, None)
-        if arrival is not None and arrival[0] == at:
-            arrival = next(rest, None)
-        yield at, entry[1], entry
-    while arrival is not None:
-        yield arrival[0], arrival[1], None
-        arrival = next(rest, None)
+                self.tail.add(results.touches())
+            results.write_down()
+            if progress is not None and len(rows) >= PAGE_ROWS:
+                progress(results.applied)
+        return Integrated(results.applied, replayed, way, tuple(results.verdicts))

@@ -30,6 +30,19 @@ class State(StrEnum):
 
 STATES: Final = tuple(State)
 _NUMBER_BY_STATE: Final = {state: number for number, state in enumerate(STATES)}
+APPLIED, REJECTED, HELD, UNKNOWN, RETRACTED = range(len(STATES))
+"""The states' numbers in the file."""
+
+Outcome = tuple[int, str | None, bytes | None, bytes | None]
+"""What became of an event, as its row holds it: the state's number, reason, undo and touch data."""
+
+Row = tuple[Any, ...]
+"""A row as it lies in the log: place (3 columns), wall time, name, version, payload (4), outcome (4). `Any`, because it is
+SQLite's answer, and is taken apart by whoever replays a hundred thousand of them."""
+
+STATE: Final = 7
+UNDO: Final = 9
+"""Places in a row: where the outcome begins, and its undo data."""
 
 
 class Entry(NamedTuple):
@@ -72,10 +85,15 @@ _INSERT_TIE = _inserting("driftlog_tie")
 _UPDATE = f"UPDATE driftlog_log SET state = ?, reason = ?, undo = ?, touch = ? WHERE {_PLACE}"
 _UPDATE_TIE = f"UPDATE driftlog_tie SET state = ?, reason = ?, undo = ?, touch = ? WHERE {_PLACE}"
 _ENTRY = f"SELECT {_COLUMNS} FROM driftlog_entry WHERE {_PLACE}"
+_UNTIED = f"SELECT {_COLUMNS} FROM driftlog_log WHERE {_PLACE}"
+_HAS_TIES = "SELECT EXISTS (SELECT 1 FROM driftlog_tie)"
 _HAS = f"SELECT 1 FROM driftlog_entry WHERE {_PLACE}"
 _HAS_ANY = "SELECT 1 FROM driftlog_entry WHERE hlc BETWEEN ? AND ? AND device = ? LIMIT 1"
 _FROM = f"{_ordered(_COLUMNS, '(hlc, device, hash) >= (?1, ?2, ?3)')} LIMIT ?4"
 _AFTER = f"{_ordered(_COLUMNS, '(hlc, device, hash) > (?1, ?2, ?3)')} LIMIT ?4"
+# Without ties, which are rare, one table is all of it, and twice as fast to read.
+_FROM_UNTIED = f"SELECT {_COLUMNS} FROM driftlog_log WHERE (hlc, device, hash) >= (?1, ?2, ?3) ORDER BY hlc LIMIT ?4"
+_AFTER_UNTIED = f"SELECT {_COLUMNS} FROM driftlog_log WHERE (hlc, device, hash) > (?1, ?2, ?3) ORDER BY hlc LIMIT ?4"
 _UNDO_FROM = _ordered("undo, hlc, device, hash", "(hlc, device, hash) >= (?1, ?2, ?3) AND undo IS NOT NULL")
 # The condition on the name is what the partial indexes say of themselves.
 _CONTROLS = _both(
@@ -129,8 +147,8 @@ class Log:
         self._connection = connection
         # One cursor for every row written: making another costs half a microsecond an event.
         cursor = connection.cursor()
-        self._insert = self._update = cursor.execute
-        self._insert_all = cursor.executemany
+        self._insert = self._control = cursor.execute
+        self._insert_all = self._update_all = cursor.executemany
 
     def insert(
         self,
@@ -142,36 +160,40 @@ class Log:
         touch: bytes | None = None,
     ) -> None:
         """Add an event that is not in the log yet."""
-        _, wall_ms, name, version, payload = record
-        row = (*at, wall_ms, name, version, payload, _NUMBER_BY_STATE[state], reason, undo, touch)
+        self._insert_row((*at, *record[1:], _NUMBER_BY_STATE[state], reason, undo, touch))
+
+    def insert_all(self, rows: Sequence[Row]) -> None:
+        """Add events that are not in the log yet."""
+        if len(rows) > 1:
+            self._control("SAVEPOINT driftlog_rows")
+            try:
+                self._insert_all(_INSERT, rows)
+            except apsw.ConstraintError:
+                # Two events have one stamp. Which, is found out one by one.
+                self._control("ROLLBACK TO driftlog_rows")
+            else:
+                self._control("RELEASE driftlog_rows")
+                return
+            self._control("RELEASE driftlog_rows")
+        for row in rows:
+            self._insert_row(row)
+
+    def _insert_row(self, row: Row) -> None:
         try:
             self._insert(_INSERT, row)
         except apsw.ConstraintError:
             # Another event has this stamp. The same one again would be applied twice: identity spans both tables.
-            if self.holds(at):
+            if self.holds(Timestamp(*row[:3])):
                 raise
             self._insert(_INSERT_TIE, row)
 
-    def append(self, entries: Sequence[Entry], *, may_tie: bool) -> None:
-        """Add events that are not in the log yet; without `may_tie`, no event in it bears one of their stamps."""
-        if may_tie:
-            for entry in entries:
-                self.insert(*entry)
-            return
-        self._insert_all(
-            _INSERT,
-            [
-                (*at, wall_ms, name, version, payload, _NUMBER_BY_STATE[state], reason, undo, touch)
-                for at, (_, wall_ms, name, version, payload), state, reason, undo, touch in entries
-            ],
-        )
-
-    def update(self, at: Timestamp, state: State, reason: str | None, undo: bytes | None, touch: bytes | None) -> None:
-        """Set what became of an event in the log."""
-        parameters = (_NUMBER_BY_STATE[state], reason, undo, touch, *at)
-        self._update(_UPDATE, parameters)
-        if not self._connection.changes():
-            self._update(_UPDATE_TIE, parameters)
+    def update_all(self, outcomes: Sequence[tuple[Any, ...]]) -> None:
+        """Set what became of events in the log: each an outcome and the place."""
+        before = self._connection.total_changes()
+        self._update_all(_UPDATE, outcomes)
+        if self._connection.total_changes() - before < len(outcomes):
+            # Some lie in the other table. To set the rest again changes nothing.
+            self._update_all(_UPDATE_TIE, outcomes)
 
     def holds(self, at: Timestamp) -> bool:
         """Tell whether the event is in the log."""
@@ -181,30 +203,37 @@ class Log:
         """Tell whether any event of a device with a stamp from `first` to `last` is in the log."""
         return self._connection.execute(_HAS_ANY, (first, last, device)).get is not None
 
-    def entry(self, at: Timestamp) -> Entry:
-        """Give an event that is in the log."""
-        entry = self.find(at)
-        assert entry is not None
-        return entry
+    def rows_at(self, places: Sequence[Timestamp]) -> list[Row]:
+        """Give the rows of events, in the order of `places`; none for an event that is not in the log."""
+        rows: list[Row] = list(self._connection.executemany(_UNTIED, places))
+        if len(rows) < len(places):
+            rows = list(self._connection.executemany(_ENTRY, places))
+        return rows
 
     def find(self, at: Timestamp) -> Entry | None:
         """Look an event up by its place."""
         row = next(raw_rows(self._connection, _ENTRY, at), None)
-        return _entry(row) if row is not None else None
+        return entry_of(row) if row is not None else None
+
+    def pages(self, start: Timestamp = BEFORE_ALL) -> Iterator[list[Row]]:
+        """Give the rows from `start` on, in order, `PAGE_ROWS` at a time. What is inserted before the last is not seen."""
+        page = self._page(_FROM_UNTIED, _FROM, start)
+        while page:
+            yield page
+            page = self._page(_AFTER_UNTIED, _AFTER, page[-1][:3]) if len(page) == PAGE_ROWS else []
 
     def entries(self, start: Timestamp = BEFORE_ALL) -> Iterator[Entry]:
-        """Give the entries from `start` on, in order. What is inserted before the entry last given is not seen."""
-        page = self._page(_FROM, start)
-        while page:
-            yield from page
-            page = self._page(_AFTER, page[-1].timestamp) if len(page) == PAGE_ROWS else []
+        """Give the entries from `start` on, in order. What is inserted before the page of the last given is not seen."""
+        for page in self.pages(start):
+            yield from map(entry_of, page)
 
     def page_after(self, place: Timestamp) -> list[Entry]:
         """Give the next entries after a timestamp, at most `PAGE_ROWS`; none at the end."""
-        return self._page(_AFTER, place)
+        return list(map(entry_of, self._page(_AFTER_UNTIED, _AFTER, place)))
 
-    def _page(self, sql: str, place: Timestamp) -> list[Entry]:
-        return [_entry(row) for row in raw_rows(self._connection, sql, (*place, PAGE_ROWS))]
+    def _page(self, untied: str, tied: str, place: tuple[Any, ...]) -> list[Row]:
+        sql = tied if self._connection.execute(_HAS_TIES).get else untied
+        return self._connection.execute(sql, (*place, PAGE_ROWS)).fetchall()
 
     def undos(self, start: Timestamp) -> Iterator[bytes]:
         """Give the undo data from `start` on, oldest first. The log must not be written meanwhile."""
@@ -224,7 +253,7 @@ class Log:
 
     def holding(self, mark: bytes) -> Iterator[Entry]:
         """Give the entries whose undo data holds these bytes, in order: looked for in SQLite, all others stay there."""
-        return map(_entry, raw_rows(self._connection, _UNDO_HOLDING, (mark,)))
+        return map(entry_of, raw_rows(self._connection, _UNDO_HOLDING, (mark,)))
 
     def writers_before(self, place: Timestamp) -> Iterator[tuple[Timestamp, bytes | None, bytes | None]]:
         """Give undo and touch data of the events before a place that changed the view, the latest first."""
@@ -233,7 +262,7 @@ class Log:
 
     def rejected(self) -> Iterator[Entry]:
         """Give the rejected entries, in order."""
-        return map(_entry, raw_rows(self._connection, _REJECTED))
+        return map(entry_of, raw_rows(self._connection, _REJECTED))
 
     def last_placed(self) -> Timestamp | None:
         """Give the greatest timestamp that is not held."""
@@ -262,7 +291,7 @@ class Log:
 
     def held_up_to(self, hlc: int) -> list[Entry]:
         """Give the held entries with stamps up to `hlc`."""
-        return [_entry(row) for row in raw_rows(self._connection, _HELD_UP_TO, (hlc,))]
+        return list(map(entry_of, raw_rows(self._connection, _HELD_UP_TO, (hlc,))))
 
     def own_after(self, device: DeviceKey, hlc: int, count: int) -> list[Record]:
         """Give the first `count` events of a device after a stamp."""
@@ -297,7 +326,8 @@ class Log:
         return count
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
+def entry_of(row: Row) -> Entry:
+    """Give what a row of the log holds."""
     hlc, device, event_hash, wall_ms, name, version, payload, state, reason, undo, touch = row
     record = Record(hlc, wall_ms, name, version, payload)
     return Entry(Timestamp(hlc, device, event_hash), record, STATES[state], reason, undo, touch)

@@ -27,7 +27,7 @@ from driftlog._store.chain import Chains
 from driftlog._store.critical import awaited_types
 from driftlog._store.fold import Arrival, Fold, Integrated
 from driftlog._store.local import Local
-from driftlog._store.log import Log, State
+from driftlog._store.log import Log, Row, State
 from driftlog._store.meta import Branch, Meta
 from driftlog._store.program import Program
 from driftlog._store.rebuilding import Progress, patient_transaction, untold
@@ -193,7 +193,7 @@ class Store:
 
     def _release_held(self) -> None:
         due = self.log.held_up_to(last_not_held(self._clock()))
-        self._integrate([Arrival(entry.timestamp, entry.record, entry) for entry in due])
+        self._integrate([Arrival(entry.timestamp, entry.record, is_held=True) for entry in due])
         self._first_held = self.log.first_held()
 
     def _integrate(self, arrived: list[Arrival]) -> Integrated:
@@ -219,16 +219,17 @@ class Store:
         now_ms = self._clock()
         wall_ms = wall_time(now_ms)
         last = max(self._own_hlc, self._last.hlc if self._last else 0)
-        entries = []
+        rows: list[Row] = []
+        timestamps: list[Timestamp] = []
         # Within one call the clock stands still, so that each stamp is the one before it and one.
         for hlc, (event, payload) in enumerate(prepared, tick(last, now_ms)):
             record = Record(Hlc(hlc), wall_ms, event.event_name, event.event_marked_version, payload)
-            entries.append(self._fold.apply_new(event, place(self._space, self._device, record), record))
-        # Later than all that is placed; but a held event may bear one of these stamps.
-        self._fold.log_new(entries, may_tie=self._first_held is not None)
-        newest = entries[-1].timestamp
-        self._last, self._own_hlc = newest, newest.hlc
-        return tuple([entry.timestamp for entry in entries])
+            at = place(self._space, self._device, record)
+            rows.append(self._fold.apply_new(event, at, record))
+            timestamps.append(at)
+        self._fold.log_new(rows)
+        self._last, self._own_hlc = timestamps[-1], timestamps[-1].hlc
+        return tuple(timestamps)
 
     def retract(self, events: Sequence[Timestamp], *, is_redo: bool) -> Timestamp | None:
         """Append an undo or redo of events that are in the log, within a transaction; None if nothing would change.

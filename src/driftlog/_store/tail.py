@@ -9,7 +9,7 @@ from typing import Final
 
 from driftlog._core.clock import Timestamp
 from driftlog._core.touch import TouchIndex
-from driftlog._store.log import Entry, Log
+from driftlog._store.log import Log
 from driftlog._store.view import View
 
 TAIL_EVENTS_MAX: Final = 200_000
@@ -45,13 +45,13 @@ class Tail:
                 return None
         return index
 
-    def add(self, entries: Iterable[Entry]) -> None:
-        """Take note of events that were applied after all others."""
+    def add(self, applied: Iterable[tuple[Timestamp, bytes | None, bytes | None]]) -> None:
+        """Take note of events that were applied after all others: their places, undo and touch data."""
         if self._index is None:
             return
         self._is_changed = True
-        for entry in entries:
-            self._index.add(entry.timestamp, self._view.touch(entry.undo, entry.touch))
+        for at, undo, touch in applied:
+            self._index.add(at, self._view.touch(undo, touch))
         if len(self._index) > TAIL_EVENTS_MAX:
             # A next late event asks again, and is seldom as far back as the one that this was built for.
             self.forget()

@@ -5,7 +5,7 @@ it is committed.
 from collections import deque
 from collections.abc import Iterable
 
-from driftlog._store.fold import Verdict
+from driftlog._store.results import Verdict
 
 
 class Verdicts:

@@ -12,7 +12,6 @@ from contextlib import contextmanager, nullcontext
 from enum import Enum
 from hashlib import blake2b
 from threading import Thread
-from typing import NamedTuple
 
 import apsw
 
@@ -53,13 +52,9 @@ class Unreadable(Exception):
     """What a rejected event did cannot be taken back by images: undo the savepoint around it, and judge in another way."""
 
 
-class Effect(NamedTuple):
-    """What an event did to the view, as the log keeps it."""
-
-    undo: bytes | None
-    """The changed rows as they were, None for none."""
-    touch: bytes | None
-    """The cells it touched besides the changed rows, None for none."""
+Effect = tuple[bytes | None, bytes | None]
+"""What an event did to the view, as the log keeps it: undo data, the changed rows as they were, None for none; and touch
+data, the cells it touched besides these, None for none."""
 
 
 class View:
@@ -163,7 +158,7 @@ class View:
         try:
             materializer.handler(transaction, event)
             self._check_deferred()
-            effect = Effect(*self._recorder.finish())
+            effect = self._recorder.finish()
         except ENVIRONMENT_ERRORS:
             raise
         except Exception as error:

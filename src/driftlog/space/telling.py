@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from driftlog._core.clock import Timestamp
 from driftlog._core.ids import DeviceKey
-from driftlog._store.fold import Verdict as Found
 from driftlog._store.program import Program
+from driftlog._store.results import Verdict as Found
 from driftlog._store.verdicts import Verdicts
 from driftlog.space.entries import log_entry
 from driftlog.space.settling import Settling

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 from driftlog import App, Event, ViewTransaction
@@ -61,6 +61,8 @@ def app_of(*event_types: type[Event], floats: bool = True) -> App:
 
 
 EVERYTHING = app_of(Everything)
+FINDING = settings(max_examples=5_000, database=None, phases=[Phase.generate])
+"""It is enough that it is drawn; the shortest that there is takes a hundred times as long."""
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -83,11 +85,11 @@ def test_whatever_is_drawn_can_be_appended(drawn: list[Event]) -> None:
     ],
 )
 def test_small_values_and_extreme_ones_are_drawn(is_wanted: Any) -> None:
-    find(events(EVERYTHING), is_wanted, settings=settings(max_examples=5_000, database=None))
+    find(events(EVERYTHING), is_wanted, settings=FINDING)
 
 
 def test_a_field_is_drawn_as_its_author_says() -> None:
-    drawn = find(events_of(Everything, word=st.just("milk")), lambda _: True, settings=settings(database=None))
+    drawn = find(events_of(Everything, word=st.just("milk")), lambda _: True, settings=FINDING)
     assert drawn.word == "milk"
 
 

@@ -5,6 +5,7 @@ follows it in its own piece only: in one list of 100,000, that was more work tha
 """
 
 from bisect import bisect_right, insort
+from collections.abc import Iterable
 from typing import Final
 
 from driftlog._core.clock import Timestamp
@@ -19,9 +20,10 @@ class Places:
 
     __slots__ = ("_firsts", "_pieces")
 
-    def __init__(self) -> None:
-        self._pieces: list[list[Timestamp]] = []
-        self._firsts: list[Timestamp] = []
+    def __init__(self, places: Iterable[Timestamp] = ()) -> None:
+        ordered = sorted(places)
+        self._pieces = [ordered[at : at + PIECE_MAX] for at in range(0, len(ordered), PIECE_MAX)]
+        self._firsts = [piece[0] for piece in self._pieces]
         """The least of each piece as it was when the piece was made: what is now in it lies between that and the next."""
 
     def add(self, at: Timestamp) -> None:

@@ -32,19 +32,20 @@ UNTOUCHED: Final = Touch((), ())
 _Places = list[Timestamp]
 """Those who touch one cell: nearly always one, and few enough for a list."""
 
-_NOBODY: Final = Places()
-_NONE: Final[_Places] = []
-
 
 class TouchIndex:
-    """Which events touch a cell, for all events from `start` on. In memory: some 600 bytes an event."""
+    """Which events touch a cell, for all events from `start` on. In memory: some 600 bytes an event.
+
+    Orders of many events, of all or of those who touch one space, are made when they are first asked for: most apps never
+    read a whole table, and then every event is spared its place in them.
+    """
 
     def __init__(self, start: Timestamp) -> None:
         self.start = start
         self._touch_by_event: dict[Timestamp, Touch] = {}
-        self._order = Places()
         self._readers: dict[Cell, _Places] = {}
         self._writers: dict[Cell, _Places] = {}
+        self._order: Places | None = None
         # By space: whoever reads or writes any cell of it, for those who touch all of it.
         self._any_readers: dict[int, Places] = {}
         self._any_writers: dict[int, Places] = {}
@@ -59,34 +60,57 @@ class TouchIndex:
         if not reads and not writes:
             return
         self._touch_by_event[at] = touch
-        self._order.add(at)
-        for cell in reads:
-            _put(self._readers, cell, at)
-        for cell in writes:
-            _put(self._writers, cell, at)
-        for space in _spaces(reads):
-            self._any_readers.setdefault(space, Places()).add(at)
-        for space in _spaces(writes):
-            self._any_writers.setdefault(space, Places()).add(at)
+        for cells, places_by_cell in ((reads, self._readers), (writes, self._writers)):
+            for cell in cells:
+                places = places_by_cell.get(cell)
+                if places is None:
+                    places_by_cell[cell] = [at]
+                elif places[-1] < at:
+                    places.append(at)
+                else:
+                    insort(places, at)
+        for order in self._orders_of(touch):
+            order.add(at)
 
     def remove(self, at: Timestamp) -> None:
         """Take an event out."""
-        reads, writes = self._touch_by_event.pop(at)
-        self._order.remove(at)
-        for cell in reads:
-            _drop(self._readers, cell, at)
-        for cell in writes:
-            _drop(self._writers, cell, at)
-        for space in _spaces(reads):
-            self._any_readers[space].remove(at)
-        for space in _spaces(writes):
-            self._any_writers[space].remove(at)
+        touch = self._touch_by_event.pop(at)
+        for cells, places_by_cell in ((touch.reads, self._readers), (touch.writes, self._writers)):
+            for cell in cells:
+                places = places_by_cell[cell]
+                if len(places) == 1:
+                    del places_by_cell[cell]
+                else:
+                    del places[bisect_right(places, at) - 1]
+        for order in self._orders_of(touch):
+            order.remove(at)
+
+    def _orders_of(self, touch: Touch) -> list[Places]:
+        """Give the orders in which an event has its place, of those that were asked for."""
+        orders = [] if self._order is None else [self._order]
+        for cells, order_by_space in ((touch.reads, self._any_readers), (touch.writes, self._any_writers)):
+            if order_by_space:
+                orders += [order_by_space[space] for space in {cell[0] for cell in cells} if space in order_by_space]
+        return orders
+
+    def _any(self, space: int, *, is_writing: bool) -> Places:
+        order_by_space = self._any_writers if is_writing else self._any_readers
+        order = order_by_space.get(space)
+        if order is None:
+            order = order_by_space[space] = Places(
+                at
+                for at, (reads, writes) in self._touch_by_event.items()
+                if any(cell[0] == space for cell in (writes if is_writing else reads))
+            )
+        return order
 
     def __contains__(self, at: Timestamp) -> bool:
         return at in self._touch_by_event
 
     def count_after(self, at: Timestamp) -> int:
         """Count the events after a timestamp."""
+        if self._order is None:
+            self._order = Places(self._touch_by_event)
         return self._order.count_after(at)
 
     def conflicting(self, at: Timestamp, touch: Touch) -> set[Timestamp]:
@@ -128,57 +152,19 @@ class TouchIndex:
                 written.add(cell)
                 yield from self._against_writing(cell, at)
 
-    def _against_reading(self, cell: Cell, at: Timestamp) -> tuple[_Places, ...]:
+    def _against_reading(self, cell: Cell, at: Timestamp) -> list[_Places]:
         """Give those after `at` with whom it conflicts to read a cell there."""
         if len(cell) == 1:
-            return (self._any_writers.get(cell[0], _NOBODY).after(at),)
-        writers = self._writers
-        return _after(writers.get(cell), at), _after(writers.get(cell[:1]), at)
+            return [self._any(cell[0], is_writing=True).after(at)]
+        return _after(at, self._writers.get(cell), self._writers.get(cell[:1]))
 
-    def _against_writing(self, cell: Cell, at: Timestamp) -> tuple[_Places, ...]:
+    def _against_writing(self, cell: Cell, at: Timestamp) -> list[_Places]:
         if len(cell) == 1:
-            return (
-                self._any_writers.get(cell[0], _NOBODY).after(at),
-                self._any_readers.get(cell[0], _NOBODY).after(at),
-            )
+            return [self._any(cell[0], is_writing=is_writing).after(at) for is_writing in (True, False)]
         writers, readers, whole = self._writers, self._readers, cell[:1]
-        return (
-            _after(writers.get(cell), at),
-            _after(readers.get(cell), at),
-            _after(writers.get(whole), at),
-            _after(readers.get(whole), at),
-        )
+        return _after(at, writers.get(cell), readers.get(cell), writers.get(whole), readers.get(whole))
 
 
-def _spaces(cells: tuple[Cell, ...]) -> Iterable[int]:
-    """Give each space that cells are of, once."""
-    return (cells[0][0],) if len(cells) == 1 else {cell[0] for cell in cells}
-
-
-def _put(places_by_key: dict[Any, _Places], key: object, at: Timestamp) -> None:
-    places = places_by_key.get(key)
-    if places is None:
-        places_by_key[key] = [at]
-    else:
-        _insert(places, at)
-
-
-def _insert(places: _Places, at: Timestamp) -> None:
-    if not places or places[-1] < at:
-        places.append(at)
-    else:
-        insort(places, at)
-
-
-def _drop(places_by_key: dict[Any, _Places], key: object, at: Timestamp) -> None:
-    places = places_by_key[key]
-    if len(places) == 1:
-        del places_by_key[key]
-    else:
-        del places[bisect_right(places, at) - 1]
-
-
-def _after(places: _Places | None, at: Timestamp) -> _Places:
-    if not places or places[-1] <= at:
-        return _NONE
-    return places[bisect_right(places, at) :]
+def _after(at: Timestamp, *found: _Places | None) -> list[_Places]:
+    """Give what each holds after a timestamp, without those that hold nothing."""
+    return [places[bisect_right(places, at) :] for places in found if places is not None and places[-1] > at]

@@ -18,7 +18,7 @@ from driftlog._core.merge import Extend, Way, Weave, is_rebuild_cheaper, plan_re
 from driftlog._core.retraction import named_by
 from driftlog._core.touch import TouchIndex
 from driftlog._store.judging import Judge
-from driftlog._store.log import APPLIED, BEFORE_ALL, HELD, PAGE_ROWS, STATE, UNDO, Log, Row
+from driftlog._store.log import APPLIED, BEFORE_ALL, HELD, PAGE_ROWS, STATE, UNDO, Log, Outcome, Row
 from driftlog._store.program import Program
 from driftlog._store.results import Results, Verdict, pages_with, place_and_record, place_of
 from driftlog._store.tail import Tail
@@ -151,15 +151,16 @@ class Fold:
         index = self.tail.covering(start)
         if index is None:
             return None
+        if len(arrived) == 1 and not revised:
+            alone = self._apply_alone(index, arrived[0])
+            if alone is not None:
+                return alone
         undone_max = undone_one_by_one_max(index.count_after(start))
         depending = index.closure((at for row in revised if (at := place_of(row)) in index), undone_max)
         if depending is None:
             self.tail.forget()
             return None
-        # An event that arrives alone, and meets nobody, needs no savepoint.
-        is_guarded = len(arrived) + len(revised) > 1
-        if is_guarded:
-            self._control("SAVEPOINT driftlog_weave")
+        self._control("SAVEPOINT driftlog_weave")
         undone = depending | set(map(place_of, revised))
         due: list[Row] = [arrival.row() for arrival in arrived]
         due += [row for row in revised if place_of(row) not in depending]
@@ -171,7 +172,7 @@ class Fold:
             row = heappop(due)
             at, record = place_and_record(row)
             try:
-                outcome = self._judge.outcome(at, record, Guard.IMAGES if is_guarded else Guard.SAVEPOINT)
+                outcome = self._judge.outcome(at, record, Guard.IMAGES)
             except Unreadable:
                 self._abandon_weave()
                 return None
@@ -179,18 +180,11 @@ class Fold:
             conflicting = index.conflicting(at, touch)
             if conflicting:
                 # It met what comes later, so what it did means nothing yet: it goes first, and they follow.
-                if outcome[2] is not None:
-                    self._view.rewind([outcome[2]])
+                self._take_back(outcome)
                 depending = index.closure(conflicting, undone_max - len(undone))
                 if depending is None:
-                    if is_guarded:
-                        self._abandon_weave()
-                    else:
-                        self.tail.forget()
+                    self._abandon_weave()
                     return None
-                if not is_guarded:
-                    self._control("SAVEPOINT driftlog_weave")
-                    is_guarded = True
                 undone |= depending
                 for later in self._undo(index, depending):
                     heappush(due, later)
@@ -199,18 +193,37 @@ class Fold:
             index.add(at, touch)
             results.add(row, outcome)
         results.write_down()
-        if is_guarded:
-            self._control("RELEASE driftlog_weave")
+        self._control("RELEASE driftlog_weave")
         way = Way.CLOSURE if undone else Way.IN_PLACE
         return Integrated(results.applied, len(undone), way, tuple(results.verdicts))
+
+    def _apply_alone(self, index: TouchIndex, arrival: Arrival) -> Integrated | None:
+        """Apply an event that arrives alone among later ones; None, with nothing changed, if it meets one of them."""
+        at = arrival.timestamp
+        outcome = self._judge.outcome(at, arrival.record, Guard.SAVEPOINT)
+        touch = self._view.touch(outcome[2], outcome[3])
+        if index.conflicting(at, touch):
+            self._take_back(outcome)
+            return None
+        index.add(at, touch)
+        results = Results(self._log)
+        results.add(arrival.row(), outcome)
+        results.write_down()
+        return Integrated(1, 0, Way.IN_PLACE, tuple(results.verdicts))
+
+    def _take_back(self, outcome: Outcome) -> None:
+        if outcome[2] is not None:
+            self._view.rewind([outcome[2]])
 
     def _abandon_weave(self) -> None:
         self._control("ROLLBACK TO driftlog_weave")
         self._control("RELEASE driftlog_weave")
         self.tail.forget()
 
-    def _undo(self, index: TouchIndex, events: Iterable[Timestamp]) -> list[Row]:
+    def _undo(self, index: TouchIndex, events: set[Timestamp]) -> list[Row]:
         """Take events back that nothing else depends on, and give their rows."""
+        if not events:
+            return []
         rows = self._log.rows_at(sorted(events))
         for row in rows:
             index.remove(place_of(row))

@@ -99,6 +99,21 @@ def test_a_callback_reads_the_state_it_is_told_of_until_it_writes_itself(tmp_pat
     assert seen == [(1, 1, 3)]
 
 
+def test_what_a_callback_writes_is_told_to_those_who_were_due_after_it(space: Space) -> None:
+    told: list[list[str]] = []
+
+    def add_another(answer: Answer) -> None:
+        if len(answer) == 1:
+            space.append(TodoAdded(id="2", text="b"))
+
+    space.subscribe(ALL, add_another)
+    space.subscribe("SELECT id FROM todo ORDER BY id", lambda answer: told.append([row.id for row in answer]))
+
+    space.append(TodoAdded(id="1", text="a"))
+
+    assert told[-1] == ["1", "2"]
+
+
 def test_late_events_are_told_once_and_never_half_taken_back() -> None:
     ours, theirs = fleet(todo_app(), 2)
     with ours, theirs:

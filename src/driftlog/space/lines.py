@@ -111,23 +111,33 @@ class Line:
                 self._running.release()
 
     def _run(self) -> None:
-        with self._standing.here() as connection:
+        # Taken before a state is chosen: what is marked from here on may not be in it, and is run again.
+        with self._lock:
+            due, self._due = self._due, {}
+        try:
+            with self._standing.here() as connection:
+                while due:
+                    watched = next(iter(due))
+                    # Nobody, if an earlier callback closed the last one.
+                    if watched.subscriptions:
+                        self._ask(connection, watched)
+                    del due[watched]
+        except BaseException:
             with self._lock:
-                due = list(self._due)
-            for watched in due:
-                with self._lock:
-                    self._due.pop(watched, None)
-                try:
-                    with self._standing.querying():
-                        rows = tuple(fetch_all(connection, watched.sql, watched.parameters))
-                except ENVIRONMENT_ERRORS:
-                    self.mark(watched)
-                    raise
-                except (apsw.Error, UnicodeDecodeError) as error:
-                    # Of this query and these rows, as a sum that is no integer any more: the others go on.
-                    _fail(watched.subscriptions, error)
-                    continue
-                self._tell(connection, watched, rows)
+                self._due = due | self._due
+            raise
+
+    def _ask(self, connection: apsw.Connection, watched: Watched) -> None:
+        try:
+            with self._standing.querying():
+                rows = tuple(fetch_all(connection, watched.sql, watched.parameters))
+        except ENVIRONMENT_ERRORS:
+            raise
+        except (apsw.Error, UnicodeDecodeError) as error:
+            # Of this query and these rows, as a sum that is no integer any more: the others go on.
+            _fail(watched.subscriptions, error)
+        else:
+            self._tell(connection, watched, rows)
 
     def _tell(self, connection: apsw.Connection, watched: Watched, rows: tuple[Row, ...]) -> None:
         sample = (rows or watched.rows)[:1]

@@ -47,6 +47,7 @@ STATEMENTS = (
     ("DELETE FROM item WHERE size = :value",),
     ("DELETE FROM bin WHERE id = :text",),
     ("UPDATE item SET note = 'gone' WHERE id = :key", "INSERT INTO item (id) VALUES (:key)"),
+    ("UPDATE item SET size = (size + :value) % 6 WHERE id >= :key",),
 )
 
 

@@ -114,7 +114,7 @@ def difference(before: Sequence[Row], after: Sequence[Row], key_of: KeyOf | None
 
 def is_same(one: Row, other: Row) -> bool:
     """Tell whether rows are identical: to Python 1 and 1.0 are equal, to whoever shows them they are not."""
-    return one == other and list(map(type, one)) == list(map(type, other))
+    return one is other or (one == other and list(map(type, one)) == list(map(type, other)))
 
 
 def _equal_at_start(before: Sequence[Row], after: Sequence[Row]) -> int:

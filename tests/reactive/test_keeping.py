@@ -28,6 +28,15 @@ def answer(plan: Plan, rows: dict[int, Row]) -> tuple[Row, ...]:
 @pytest.mark.parametrize("limit", [None, 1, 4, 9])
 @pytest.mark.parametrize("order", [((0, False),), ((1, False), (0, True)), ((2, True), (1, True), (0, False))])
 def test_what_is_kept_is_what_sorting_again_gives(order: tuple[tuple[int, bool], ...], limit: int | None) -> None:
+    ways = sort_again(order, limit)
+
+    assert ways["kept"] > 100
+    assert (ways["moved"] > 20) is (len(order) > 1 and limit != 1)
+    assert (ways["asked"] > 20) is (limit is not None)
+
+
+def sort_again(order: tuple[tuple[int, bool], ...], limit: int | None) -> Counter[str]:
+    """Change rows by chance, hold what is kept to sorting all of them, and count how it went."""
     dice = random.Random(f"{order} {limit}")
     plan = a_plan(order, limit)
     ways: Counter[str] = Counter()
@@ -58,9 +67,7 @@ def test_what_is_kept_is_what_sorting_again_gives(order: tuple[tuple[int, bool],
             assert len(found.moved) == len(compared.moved)
             ways["kept"] += 1
             ways["moved"] += bool(found.moved)
-    assert ways["kept"] > 100
-    assert (ways["moved"] > 20) is (len(order) > 1 and limit != 1)
-    assert (ways["asked"] > 20) is (limit is not None)
+    return ways
 
 
 def test_rows_that_tie_are_asked_for() -> None:

@@ -22,6 +22,12 @@ COLUMNS = (
     "length(note) + size AS n, note, size, id",
     "id AS size, size AS id, note",
     "bin, size, note, upper(note) || 'x' u, id, typeof(any)",
+    "id, max(size) AS most, size, note",
+)
+OF_BINS = (
+    "SELECT * FROM bin ORDER BY label, id",
+    "SELECT place, id, label FROM bin b WHERE place > 0 OR id = 'a' ORDER BY b.label DESC, b.id",
+    "SELECT id FROM bin ORDER BY id DESC LIMIT 1",
 )
 TERMS = (
     "i.size > 1",
@@ -47,6 +53,8 @@ LIMITS = ("", "", " LIMIT 3", " LIMIT 2", " LIMIT ?", " LIMIT 5 OFFSET 1")
 
 
 def a_query(dice: random.Random) -> tuple[str, tuple[Any, ...]]:
+    if dice.random() < 0.1:
+        return dice.choice(OF_BINS), ()
     terms = dice.sample(TERMS, dice.choice((0, 1, 1, 2)))
     where = " WHERE " + dice.choice((" AND ", " OR ")).join(terms) if terms else ""
     limit = dice.choice(LIMITS)

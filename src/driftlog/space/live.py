@@ -5,8 +5,8 @@ run these. A line is where callbacks are called: in the thread that wrote, or wh
 There the queries are run, on one state of the file, and callbacks called while it stands; so a slow line is told the newest
 answer and none in between. A query whose answer is the same tells nobody.
 
-Everything that cannot be proved irrelevant is run again. What is proved, and how, is in `_reactive/reads.py`; which answers are
-brought up to date from the changed rows instead, in `_reactive/plan.py`.
+Everything that cannot be proved irrelevant is run again. What is proved, and how, is in `_reactive/reads.py`; which answers
+are brought up to date from the changed rows instead, in `_reactive/plan.py`.
 """
 
 from collections.abc import Callable, Mapping

@@ -74,6 +74,7 @@ def measure(directory: Path) -> Iterator[Figure | Amount]:
         yield _one_row_of_many(
             directory, where, "SELECT * FROM todo ORDER BY text, id", "ordered by the changed column"
         )
+        yield _one_row_of_many(directory, where, "SELECT * FROM todo", "in no stated order")
         yield _one_row_of_many(directory, where, "SELECT count(*) FROM todo WHERE text > 'b'", "counted")
         yield _afterwards(directory, where)
     yield _all_of_the_table(directory)

@@ -172,6 +172,22 @@ def what_an_answer_calls_its_columns_does_not_matter(patch: pytest.MonkeyPatch) 
 
 
 @mutant
+def rows_come_in_the_order_of_the_table_whatever_is_looked_up(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(footprint, "_is_scan", lambda *_: True)
+
+
+@mutant
+def a_table_is_ordered_upwards(patch: pytest.MonkeyPatch) -> None:
+    real = footprint._shape
+
+    def shape(*given: Any, **named: Any) -> footprint.Shape:
+        found = real(*given, **named)
+        return replace(found, tree=tuple((column, False) for column, _ in found.tree))
+
+    patch.setattr(footprint, "_shape", shape)
+
+
+@mutant
 def an_offset_is_nothing(patch: pytest.MonkeyPatch) -> None:
     real = Given.value
     patch.setattr(Given, "value", lambda self, tokens: real(self, tokens[:1]))

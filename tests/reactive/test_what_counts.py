@@ -10,6 +10,7 @@ CREATE TABLE item (id INTEGER PRIMARY KEY, bin TEXT, size INTEGER, label TEXT CO
 CREATE TABLE tally (bin TEXT PRIMARY KEY, items INTEGER) STRICT, WITHOUT ROWID;
 CREATE TABLE shelf (id INTEGER PRIMARY KEY, size INTEGER, label TEXT) STRICT;
 CREATE INDEX shelf_size ON shelf (size, label);
+CREATE TABLE rung (height INTEGER, id TEXT, PRIMARY KEY (height DESC, id)) STRICT;
 """
 
 
@@ -28,6 +29,7 @@ def opened() -> Space:
     space.append(
         Ran(sql="INSERT INTO item VALUES (1, 'a', 1, 'x', 1), (2, 'b', 2, 'y', 'z'), (3, 'c', 3, 'z', NULL)"),
         Ran(sql="INSERT INTO tally VALUES ('a', 1), ('b', 2)"),
+        Ran(sql="INSERT INTO rung VALUES (1, 'a')"),
         Ran(sql="INSERT INTO shelf VALUES (1, 1, 'x'), (2, 2, 'y')"),
     )
     return space
@@ -61,6 +63,9 @@ CARELESS = [
     ("SELECT datetime('now', '-' || count(*) || ' days') IS NULL, max(size) FROM item", "UPDATE item SET size = 9"),
     ("SELECT name, (SELECT sum(size) FROM item) FROM pragma_table_list('item')", "UPDATE item SET size = 9"),
     ("SELECT label FROM shelf INDEXED BY shelf_size", "UPDATE shelf SET size = 9 WHERE id = 1"),
+    ("SELECT * FROM rung", "INSERT INTO rung VALUES (2, 'b')"),
+    ("SELECT id, label, size FROM shelf WHERE size > 0", "UPDATE shelf SET size = 9 WHERE id = 1"),
+    ("SELECT * FROM item WHERE id = 3 OR id = 1", "UPDATE item SET size = 9 WHERE id = 1"),
     ("SELECT id, label FROM item ORDER BY label, id", "UPDATE item SET label = 'Y' WHERE id = 3"),
     ("SELECT id, size AS bin, bin AS size FROM item ORDER BY bin, id", "UPDATE item SET size = 0 WHERE id = 3"),
     ("SELECT id, size AS 'bin', bin AS b FROM item ORDER BY bin, id", "UPDATE item SET size = 0 WHERE id = 3"),

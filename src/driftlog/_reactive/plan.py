@@ -1,9 +1,10 @@
 """Which answers can be kept up to date from the rows that changed, and how one of these rows is looked up.
 
 A plan is made only where the outcome is provably that of running the query again: a plain SELECT of one table, row by row,
-that shows the primary key and the columns it is ordered by, all of types whose values Python orders as SQLite does. What a
-row contributes is never computed here: the query itself is run for the row, with its key as one more condition. Functions
-are those known to look at nothing but their arguments; an aggregate or a window would look at other rows.
+that shows the primary key and the columns it is ordered by, all of types whose values Python orders as SQLite does. Without
+ORDER BY, that is the order of the table's b-tree, if SQLite's program goes through just that. What a row contributes is
+never computed here: the query itself is run for the row, with its key as one more condition. Functions are those known to
+look at nothing but their arguments; an aggregate or a window would look at other rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -81,7 +82,7 @@ def plan_of(
     parameters: Parameters,
 ) -> Plan | None:
     """Make the plan for a query, None where it must be run again."""
-    if select is None or not select.is_row_by_row or len(select.sources) != 1 or "ORDER" not in select.clauses:
+    if select is None or not select.is_row_by_row or len(select.sources) != 1:
         return None
     [source] = select.sources
     shape = shapes.get(source.table)
@@ -95,13 +96,13 @@ def plan_of(
     ):
         return None
     shown = _Shown(select.columns, shape, source.alias)
-    order = [shown.ordered_by(term) for term in listed(select.clauses["ORDER"][1:])]
+    order = _order(footprint, shape, select, shown)
     places = [shown.place(column) for column in shape.key]
     given = Given(statement, parameters)
     limit = given.value(select.clauses["LIMIT"]) if "LIMIT" in select.clauses else None
     ordered = [pair for pair in order if pair is not None]
     key_places = [place for place in places if place is not None]
-    if len(ordered) < len(order) or len(key_places) < len(places):
+    if not order or len(ordered) < len(order) or len(key_places) < len(places):
         return None
     if "LIMIT" in select.clauses and (
         # Rows past the window are not known: one of them must not tie with one within.
@@ -109,6 +110,17 @@ def plan_of(
     ):
         return None
     return _finish(select, shape, text, given, key_places, ordered, limit)
+
+
+def _order(footprint: Footprint, shape: Shape, select: Select, shown: "_Shown") -> list[tuple[int, bool] | None]:
+    """Give by which places of the answer it is ordered, None for each that is not shown; empty for no known order."""
+    if "ORDER" in select.clauses:
+        return [shown.ordered_by(term) for term in listed(select.clauses["ORDER"][1:])]
+    # A pattern that is a parameter is part of what SQLite plans by.
+    if not footprint.is_scan or footprint.functions & {"like", "glob"}:
+        return []
+    places = [(shown.place(column), is_descending) for column, is_descending in shape.tree]
+    return [None if place is None else (place, is_descending) for place, is_descending in places]
 
 
 def _finish(

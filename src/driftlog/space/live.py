@@ -94,6 +94,10 @@ class Live:
             # Before there is a line, which nobody would end if the query is refused.
             read = self._read(connection, text, parameters)
             line = self._line(make_line, call_soon)
+            if self._seen_version is None:
+                # So that the first state to be chosen can be known; of earlier ones nothing is.
+                self._seen_version = self._foreign_version()
+                self._generation += 1
             watched = self._watched.get(name)
             if watched is None:
                 watched = self._watched[name] = self._watch(read, text, parameters, key, line)

@@ -58,6 +58,23 @@ def test_the_first_answer_is_told_at_once_and_the_next_as_differences(space: Spa
     assert removed.removed == (Removed(1, told[2][1]),)
 
 
+@pytest.mark.parametrize("written", ["?", ":id"])
+def test_parameters_are_those_of_the_call_whatever_becomes_of_them(space: Space, written: str) -> None:
+    told: list[list[str]] = []
+    given: list[str] | dict[str, str] = ["1"] if written == "?" else {"id": "1"}
+    space.subscribe(
+        f"SELECT id FROM todo WHERE id = {written} ORDER BY id",
+        lambda answer: told.append([row.id for row in answer]),
+        given,
+    )
+
+    given.clear()
+    space.append(TodoAdded(id="1", text="a"), TodoAdded(id="2", text="b"))
+    space.rebuild()
+
+    assert told == [[], ["1"]]
+
+
 def test_an_answer_that_is_the_same_calls_nobody(space: Space) -> None:
     told: list[Answer] = []
     space.append(TodoAdded(id="1", text="a"))

@@ -86,6 +86,8 @@ class Live:
     ) -> tuple[Subscription, Line]:
         """Enter a callback, under the lock that writing holds; the line is to be run without it."""
         text = marked_query(sql)
+        # The caller's own may change later.
+        parameters = dict(parameters) if isinstance(parameters, Mapping) else tuple(parameters)
         given = _frozen(parameters)
         name = (text, given, tuple(map(type, _values(given))), key, call_soon)
         with self._lock:

@@ -3,6 +3,7 @@
 A rule that could be broken without any case noticing is a rule that the cases do not test; a new rule belongs here.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,10 +13,11 @@ import apsw
 import pytest
 
 from driftlog._core.changes import RowChange
-from driftlog._reactive import index, keeping, plan, reads, select
+from driftlog._reactive import index, keeping, plan, reads, select, tally
 from driftlog._reactive.given import Given
 from driftlog._reactive.keeping import Kept
 from driftlog._reactive.reads import PYTHON_TYPES, TableReads
+from driftlog._reactive.tally import Tally
 from driftlog._sqlite import footprint
 from driftlog._sqlite.sqltext import Kind, Token
 from driftlog._store.watch import Watch
@@ -157,7 +159,7 @@ def nothing_comes_after_everything(patch: pytest.MonkeyPatch) -> None:
 
 @mutant
 def an_aggregate_looks_at_one_row(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(plan, "_ROW_BY_ROW", plan._ROW_BY_ROW | {"max", "count", "sum"})
+    patch.setattr(plan, "ROW_BY_ROW", plan.ROW_BY_ROW | {"max", "count", "sum"})
 
 
 @mutant
@@ -193,24 +195,16 @@ def an_offset_is_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Given, "value", lambda self, tokens: real(self, tokens[:1]))
 
 
-def _planning(patch: pytest.MonkeyPatch, changed: Callable[[plan.Plan], plan.Plan]) -> None:
-    real = plan.plan_of
-
-    def plan_of(*given: Any) -> plan.Plan | None:
-        made = real(*given)
-        return None if made is None else changed(made)
-
-    patch.setattr(live, "plan_of", plan_of)
-
-
 @mutant
 def the_key_is_one_more_condition_of_the_last_alternative(patch: pytest.MonkeyPatch) -> None:
-    def bare(made: plan.Plan) -> plan.Plan:
-        before, after = made.row_sql.rsplit(") AND", 1) if ") AND" in made.row_sql else (made.row_sql, "")
-        text = f"{before.replace('WHERE (', 'WHERE ', 1)} AND{after}" if after else made.row_sql
-        return replace(made, row_sql=text)
+    real = plan.by_key
 
-    _planning(patch, bare)
+    def by_key(*given: Any) -> Any:
+        found = real(*given)
+        return found and (found[0].replace("WHERE (", "WHERE ", 1).replace(") AND", " AND", 1), *found[1:])
+
+    for module in (plan, tally):
+        patch.setattr(module, "by_key", by_key)
 
 
 def _following(patch: pytest.MonkeyPatch, rows_seen: Callable[[Sequence[RowChange]], Sequence[RowChange]]) -> None:
@@ -248,6 +242,46 @@ def a_block_of_rows_counts_as_one(patch: pytest.MonkeyPatch) -> None:
 @mutant
 def what_changed_has_not_moved(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(keeping, "_moved", lambda *_: [])
+
+
+@mutant
+def a_row_was_counted_as_it_is(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Tally, "before", lambda self, rows: {self.key_in(row.new or row.old): row.new for row in rows})
+
+
+@mutant
+def a_row_was_as_it_was_last(patch: pytest.MonkeyPatch) -> None:
+    real = Tally.before
+    patch.setattr(Tally, "before", lambda self, rows: real(self, rows[::-1]))
+
+
+@mutant
+def a_row_that_got_a_key_had_it_before(patch: pytest.MonkeyPatch) -> None:
+    def before(self: Tally, rows: Sequence[RowChange]) -> dict[Any, Any]:
+        found: dict[Any, Any] = {}
+        for row in rows:
+            for image in (row.old, row.new):
+                if image is not None:
+                    found.setdefault(self.key_in(image), row.old)
+        return found
+
+    patch.setattr(Tally, "before", before)
+
+
+@mutant
+def values_have_no_types(patch: pytest.MonkeyPatch) -> None:
+    real = tally.tally_of
+
+    def tally_of(*given: Any) -> Tally | None:
+        made = real(*given)
+        return made and replace(made, before_sql=re.sub(r"CAST\(\? AS \w+\)", "?", made.before_sql))
+
+    patch.setattr(live, "tally_of", tally_of)
+
+
+@mutant
+def a_count_of_rows_that_compare_otherwise_is_kept_too(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(tally, "exact_type", lambda *_: str)
 
 
 # --- which state an answer is of ----------------------------------------------------------------------------------------

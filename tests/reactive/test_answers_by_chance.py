@@ -21,6 +21,7 @@ CREATE TABLE tally (bin TEXT PRIMARY KEY, items INTEGER NOT NULL) STRICT, WITHOU
 CREATE TRIGGER counted AFTER INSERT ON item WHEN NEW.bin IS NOT NULL BEGIN
   INSERT INTO tally VALUES (NEW.bin, 1) ON CONFLICT (bin) DO UPDATE SET items = items + 1;
 END;
+CREATE TABLE part (id INTEGER PRIMARY KEY, size INTEGER, note TEXT, data BLOB) STRICT;
 CREATE VIEW filled AS SELECT b.id, b.place, t.items FROM bin b JOIN tally t ON t.bin = b.id;
 """
 
@@ -48,6 +49,10 @@ STATEMENTS = (
     ("DELETE FROM bin WHERE id = :text",),
     ("UPDATE item SET note = 'gone' WHERE id = :key", "INSERT INTO item (id) VALUES (:key)"),
     ("UPDATE item SET size = (size + :value) % 6 WHERE id >= :key",),
+    ("INSERT OR REPLACE INTO part VALUES (:key, :value, :text, CAST(:text AS BLOB))",),
+    ("UPDATE OR REPLACE part SET id = (id + :value) % 12, size = :value, note = :text WHERE id = :key",),
+    ("UPDATE part SET note = :text, data = CAST(:value AS BLOB), size = NULL WHERE size = :value",),
+    ("DELETE FROM part WHERE id = :key", "INSERT INTO part (id, note) VALUES (:key + 1, :text)"),
 )
 
 

@@ -9,6 +9,7 @@ import apsw
 import pytest
 
 from driftlog import Answer, Space
+from driftlog._core.changes import Changes
 from driftlog._sqlite.rows import Parameters, Row, fetch_all, fetch_one
 from driftlog.space import lines
 from driftlog.space.entries import prepare_events
@@ -114,6 +115,24 @@ STORIES = [
 @pytest.mark.parametrize("story", STORIES)
 def test_an_answer_is_of_a_state_that_was(story: Callable[[Path], None], tmp_path: Path) -> None:
     story(tmp_path)
+
+
+def test_what_is_taken_is_due_before_another_thread_can_look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with todo_app().open(tmp_path / "a.db") as space:
+        listener = Listener(space)
+        live = space._engine.live
+        take, was_locked = live._take, []
+
+        def taking() -> Changes | None:
+            was_locked.append(live._lock.locked())
+            return take()
+
+        monkeypatch.setattr(live, "_take", taking)
+        space.append(TodoAdded(id="1", text="b"))
+        listener.call()
+
+        # By who wrote, and by who was called.
+        assert was_locked == [True, True]
 
 
 def test_a_changed_row_of_a_long_answer_is_looked_up_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from driftlog._reactive.given import Given
 from driftlog._reactive.reads import exact_type
 from driftlog._reactive.select import Select, listed
 from driftlog._sqlite.footprint import Footprint, Shape
+from driftlog._sqlite.reading import marked_query
 from driftlog._sqlite.rows import Parameters
 from driftlog._sqlite.sqltext import Kind, Token, fold
 
-_ROW_BY_ROW: Final = frozenset(
+ROW_BY_ROW: Final = frozenset(
     {
         "coalesce",
         "glob",
@@ -82,20 +83,12 @@ def plan_of(
     parameters: Parameters,
 ) -> Plan | None:
     """Make the plan for a query, None where it must be run again."""
-    if select is None or not select.is_row_by_row or len(select.sources) != 1:
+    if select is None or not select.is_row_by_row or not footprint.functions <= ROW_BY_ROW:
         return None
-    [source] = select.sources
-    shape = shapes.get(source.table)
-    if (
-        shape is None
-        or not shape.is_plain
-        or not shape.key
-        or footprint.is_opaque
-        or {fold(name) for name in footprint.columns_by_table} != {source.table}
-        or not footprint.functions <= _ROW_BY_ROW
-    ):
+    shape = is_of_one_table(footprint, shapes, select)
+    if shape is None:
         return None
-    shown = _Shown(select.columns, shape, source.alias)
+    shown = _Shown(select.columns, shape, select.sources[0].alias)
     order = _order(footprint, shape, select, shown)
     places = [shown.place(column) for column in shape.key]
     given = Given(statement, parameters)
@@ -109,7 +102,11 @@ def plan_of(
         type(limit) is not int or limit < 1 or not {place for place, _ in ordered} >= set(key_places)
     ):
         return None
-    return _finish(select, shape, text, given, key_places, ordered, limit)
+    found = by_key(select, shape, text, given)
+    if found is None:
+        return None
+    row_sql, kept, names = found
+    return Plan(row_sql, kept, names, shape.key, tuple(key_places), tuple(ordered), limit)
 
 
 def _order(footprint: Footprint, shape: Shape, select: Select, shown: "_Shown") -> list[tuple[int, bool] | None]:
@@ -123,15 +120,18 @@ def _order(footprint: Footprint, shape: Shape, select: Select, shown: "_Shown") 
     return [None if place is None else (place, is_descending) for place, is_descending in places]
 
 
-def _finish(
-    select: Select,
-    shape: Shape,
-    text: str,
-    given: Given,
-    key_places: list[int],
-    order: list[tuple[int, bool]],
-    limit: int | None,
-) -> Plan | None:
+def is_of_one_table(footprint: Footprint, shapes: Mapping[str, Shape], select: Select) -> Shape | None:
+    """Give the table that a query is of, if it has a key and the query reads nothing else."""
+    if len(select.sources) != 1 or footprint.is_opaque:
+        return None
+    shape = shapes.get(select.sources[0].table)
+    if shape is None or not shape.is_plain or not shape.key:
+        return None
+    return shape if {fold(name) for name in footprint.columns_by_table} == {select.sources[0].table} else None
+
+
+def by_key(select: Select, shape: Shape, text: str, given: Given) -> tuple[str, Parameters, tuple[str, ...]] | None:
+    """Give the query of one row, by its key; the parameters before the key, and the names of the key's in a mapping."""
     where, last = select.clauses.get("WHERE"), select.clauses[""][-1]
     end = (where or (last,))[-1].end
     names = tuple(f"driftlog_key_{number}" for number in range(len(shape.key)))
@@ -145,7 +145,7 @@ def _finish(
         for column, variable in zip(shape.key, written, strict=True)
     ]
     before = f"{text[: where[0].start]}({text[where[0].start : end]}) AND" if where else f"{text[:end]} WHERE"
-    return Plan(f"{before} {' AND '.join(conditions)}", kept, names, shape.key, tuple(key_places), tuple(order), limit)
+    return marked_query(f"{before} {' AND '.join(conditions)}"), kept, names
 
 
 class _Shown:

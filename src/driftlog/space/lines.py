@@ -16,8 +16,9 @@ from driftlog._core.changes import RowChange
 from driftlog._reactive.difference import Difference, KeyOf, difference
 from driftlog._reactive.keeping import KEYS_MAX, Kept, kept
 from driftlog._reactive.plan import Plan
+from driftlog._reactive.tally import Tally
 from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
-from driftlog._sqlite.rows import Parameters, Row, fetch_all, fetch_one
+from driftlog._sqlite.rows import Parameters, Row, fetch_all, fetch_one, raw_rows
 from driftlog._sqlite.sqltext import excerpt, fold
 from driftlog.errors import DriftlogError
 from driftlog.space.answer import Answer, CallSoon, Subscription
@@ -37,7 +38,7 @@ class Watched:
     __slots__ = ("generation", "kept", "key", "line", "parameters", "plan", "rows", "sql", "subscriptions")
 
     def __init__(
-        self, sql: str, parameters: Parameters, key: tuple[str, ...] | None, line: "Line", plan: Plan | None
+        self, sql: str, parameters: Parameters, key: tuple[str, ...] | None, line: "Line", plan: Plan | Tally | None
     ) -> None:
         self.sql = sql
         self.parameters = parameters
@@ -227,22 +228,33 @@ def _joined(rows: _Rows, more: _Rows) -> _Rows:
 
 def _follow(connection: apsw.Connection, watched: Watched, rows: _Rows) -> Difference | None:
     """Bring an answer up to date from the rows that changed; None if it must be asked for."""
-    plan = watched.plan
-    if plan is None or rows is None:
+    if rows is None:
         return None
+    try:
+        match watched.plan:
+            case Plan() as plan:
+                return _follow_rows(connection, watched, plan, rows)
+            case Tally() as tally:
+                return _follow_count(connection, watched, tally, rows)
+            case None:
+                return None
+    except ENVIRONMENT_ERRORS:
+        raise
+    except (apsw.Error, UnicodeDecodeError):
+        # The query itself is to say what is wrong, if anything is.
+        return None
+
+
+def _follow_rows(
+    connection: apsw.Connection, watched: Watched, plan: Plan, rows: Sequence[RowChange]
+) -> Difference | None:
     keys = {plan.key_in(image) for change in rows for image in (change.old, change.new) if image is not None}
     if len(keys) > KEYS_MAX or any(None in key for key in keys):
         return None
     watched.kept = watched.kept or kept(plan, watched.rows)
     if watched.kept is None:
         return None
-    try:
-        found = watched.kept.update({key: fetch_one(connection, plan.row_sql, plan.given(key)) for key in keys})
-    except ENVIRONMENT_ERRORS:
-        raise
-    except (apsw.Error, UnicodeDecodeError):
-        # The query itself is to say what is wrong, if anything is.
-        return None
+    found = watched.kept.update({key: fetch_one(connection, plan.row_sql, plan.given(key)) for key in keys})
     if found is None:
         return None
     before, watched.rows = watched.rows, watched.kept.rows
@@ -250,6 +262,27 @@ def _follow(connection: apsw.Connection, watched: Watched, rows: _Rows) -> Diffe
     # Told apart by other columns than the primary key, if the app says so.
     is_by_key = not sample or watched.key_places(sample[0]) == plan.key_places
     return found if is_by_key else difference(before, watched.rows, watched.key_of(sample[0]))
+
+
+def _follow_count(
+    connection: apsw.Connection, watched: Watched, tally: Tally, rows: Sequence[RowChange]
+) -> Difference | None:
+    before = tally.before(rows)
+    if len(before) > KEYS_MAX or any(None in key for key in before):
+        return None
+    [row] = watched.rows
+    count = row[0]
+    for key, image in before.items():
+        if image is not None:
+            count -= _counted(connection, tally.before_sql, (*image, *tally.parameters))
+        count += _counted(connection, tally.now_sql, (*tally.parameters, *key))
+    old, watched.rows = watched.rows, (type(row)((count,)),)
+    return difference(old, watched.rows, None)
+
+
+def _counted(connection: apsw.Connection, sql: str, given: Parameters) -> int:
+    [(count,)] = raw_rows(connection, sql, given)
+    return int(count)
 
 
 def _fail(subscriptions: Sequence[Subscription], error: Exception) -> None:

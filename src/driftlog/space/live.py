@@ -21,6 +21,7 @@ from driftlog._reactive.index import PredicateIndex
 from driftlog._reactive.plan import plan_of
 from driftlog._reactive.reads import Reads, reads_of
 from driftlog._reactive.select import Select, parse_select
+from driftlog._reactive.tally import tally_of
 from driftlog._sqlite.footprint import Footprint, Shape, footprint_of, shapes_of
 from driftlog._sqlite.reading import marked_query
 from driftlog._sqlite.rows import Parameters, SqlValue
@@ -138,10 +139,11 @@ class Live:
         return self._generation
 
     def _mark(self) -> None:
-        changes = self._take()
-        if changes is None:
-            return
+        # In one: what another thread has taken and not marked yet would be in a state and due by nobody.
         with self._lock:
+            changes = self._take()
+            if changes is None:
+                return
             for watched, rows in self._index.affected(changes).items():
                 watched.line.mark(watched, rows)
             for watched in self._always:
@@ -185,7 +187,8 @@ class Live:
         self, read: _Text, text: str, parameters: Parameters, key: tuple[str, ...] | None, line: Line
     ) -> Watched:
         footprint, select, statement = read
-        plan = plan_of(footprint, self._shapes, select, text, statement, parameters)
+        asked = (footprint, self._shapes, select, text, statement, parameters)
+        plan = plan_of(*asked) or tally_of(*asked)
         watched = Watched(text, parameters, key or _key_of(select, self._shapes), line, plan)
         reads = reads_of(footprint, self._shapes, select, statement, parameters)
         self._index.add(watched, reads)

@@ -25,7 +25,8 @@ class Listener:
         self.space = space
         self.later: list[Callable[[], None]] = []
         self.told: list[list[str]] = []
-        space.subscribe(ALL, self._hear, call_soon=self.later.append)
+        self.errors: list[Exception] = []
+        space.subscribe(ALL, self._hear, call_soon=self.later.append, on_error=self.errors.append)
         self.call()
         space.append(TodoAdded(id="0", text="first"))
         self.call()
@@ -38,6 +39,8 @@ class Listener:
     def call(self) -> None:
         while self.later:
             self.later.pop(0)()
+        # Even if another answer has put it right.
+        assert self.errors == []
 
 
 def many_changes_are_told_in_one(folder: Path) -> None:
@@ -132,7 +135,8 @@ def test_what_is_taken_is_due_before_another_thread_can_look(monkeypatch: pytest
         listener.call()
 
         # By who wrote, and by who was called.
-        assert was_locked == [True, True]
+        assert len(was_locked) >= 2
+        assert all(was_locked)
 
 
 def test_a_changed_row_of_a_long_answer_is_looked_up_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from driftlog._core.changes import Changes
 from driftlog._sqlite.rows import Parameters, Row, fetch_all, fetch_one
 from driftlog.space import lines
 from driftlog.space.entries import prepare_events
-from tests.todo_app import TodoAdded, TodoRemoved, TodoRenamed, todo_app
+from tests.todo_app import TodoAdded, TodoCompleted, TodoRemoved, TodoRenamed, todo_app
 
 ALL = "SELECT * FROM todo ORDER BY text, id"
 
@@ -107,7 +107,22 @@ def nobody_waits_for_a_writer_and_the_answer_is_whole(folder: Path) -> None:
         assert listener.told == [["1", "0"], ["2", "1", "0"]]
 
 
+def a_row_that_changed_three_times_is_counted_once(folder: Path) -> None:
+    with todo_app().open(folder / "count.db") as space:
+        space.append(TodoAdded(id="1", text="b"))
+        told: list[int] = []
+        space.subscribe("SELECT count(*) FROM todo WHERE done = 0", lambda answer: told.append(answer[0][0]))
+
+        space.append(TodoAdded(id="2", text="b"))
+        space.append(
+            TodoCompleted(id="1"), TodoRemoved(id="1"), TodoAdded(id="1", text="c"), TodoAdded(id="3", text="d")
+        )
+
+        assert told == [1, 2, 3]
+
+
 STORIES = [
+    a_row_that_changed_three_times_is_counted_once,
     many_changes_are_told_in_one,
     what_is_committed_and_not_told_yet_is_in_the_answer,
     what_another_process_wrote_is_in_the_answer,

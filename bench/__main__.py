@@ -1,4 +1,4 @@
-"""`python -m bench [append|receive|waiting|rebuild|late|recording|large|bytes|all] [--json]`: measure, and print."""
+"""`python -m bench [append|receive|waiting|rebuild|late|recording|large|live|bytes|all] [--json]`: measure, and print."""
 
 import argparse
 import sys
@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import append, large, late, receive, recording, report, size, waiting
-from bench.rounds import Figure
+from bench import append, large, late, live, receive, recording, report, size, waiting
+from bench.rounds import Amount, Figure
 from bench.size import Cost
 
-SPEEDS: Final[dict[str, Callable[[Path], Iterator[Figure]]]] = {
+SPEEDS: Final[dict[str, Callable[[Path], Iterator[Figure] | Iterator[Figure | Amount]]]] = {
     "append": append.measure,
     "receive": receive.measure_receiving,
     "waiting": waiting.measure,
@@ -19,6 +19,7 @@ SPEEDS: Final[dict[str, Callable[[Path], Iterator[Figure]]]] = {
     "late": late.measure,
     "recording": recording.measure,
     "large": large.measure,
+    "live": live.measure,
 }
 BYTES: Final = "bytes"
 ALL: Final = "all"
@@ -33,28 +34,40 @@ def main() -> int:
         "--directory", type=Path, help="the disk to measure on (default: that of the system's temporary files)"
     )
     arguments = parser.parse_args()
-    figures: list[Figure] = []
+    results: list[Figure | Amount] = []
     costs: list[Cost] = []
     for name in (*SPEEDS, BYTES) if arguments.what == ALL else (arguments.what,):
         with tempfile.TemporaryDirectory(dir=arguments.directory) as directory:
             if name == BYTES:
                 costs += size.measure(Path(directory))
             else:
-                figures += _shown(SPEEDS[name](Path(directory)))
+                results += _shown(SPEEDS[name](Path(directory)))
+    figures = [result for result in results if isinstance(result, Figure)]
+    amounts = [result for result in results if isinstance(result, Amount)]
     command = " ".join(["python -m bench", *sys.argv[1:]])
     if arguments.json:
-        print(report.as_json(command, figures, costs))
+        print(report.as_json(command, figures, amounts, costs))
         return 0
-    tables = [report.speed_table(figures)] * bool(figures) + [report.size_table(costs)] * bool(costs)
-    print("\n\n".join([report.heading(command), *tables]))
+    tables = [report.heading(command)]
+    if figures:
+        tables.append(report.speed_table(figures))
+    if amounts:
+        tables.append(report.amount_table(amounts))
+    if costs:
+        tables.append(report.size_table(costs))
+    print("\n\n".join(tables))
     return 0
 
 
-def _shown(figures: Iterator[Figure]) -> Iterator[Figure]:
+def _shown(results: Iterator[Figure] | Iterator[Figure | Amount]) -> Iterator[Figure | Amount]:
     """Tell a person who waits how it goes; standard output is for the result."""
-    for figure in figures:
-        print(f"{figure.work}: {figure.ours.median:,.0f}/s, ratio {figure.ratio.median:.2f}", file=sys.stderr)
-        yield figure
+    for result in results:
+        match result:
+            case Figure():
+                print(f"{result.work}: {result.ours.median:,.0f}/s, ratio {result.ratio.median:.2f}", file=sys.stderr)
+            case Amount():
+                print(f"{result.what}: {result.value:,.4g} {result.unit}", file=sys.stderr)
+        yield result
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import apsw
 
-from bench.rounds import Figure, Spread
+from bench.rounds import Amount, Figure, Spread
 from bench.size import Cost
 
 DEVICE_BYTES_MAX = 300
@@ -55,6 +55,12 @@ def speed_table(figures: Sequence[Figure]) -> str:
     return _table(("Work", "Driftlog", "an event", "beside", "ratio (least to greatest)", "goal"), rows)
 
 
+def amount_table(amounts: Sequence[Amount]) -> str:
+    """Show what is no speed."""
+    rows = [(one.what, f"{one.value:,.4g} {one.unit}".strip(), _goal(one.goal, one.is_goal_met)) for one in amounts]
+    return _table(("What", "how much", "goal"), rows)
+
+
 def size_table(costs: Sequence[Cost]) -> str:
     """Show sizes, in bytes an event."""
     rows = []
@@ -90,12 +96,13 @@ def size_table(costs: Sequence[Cost]) -> str:
     return _table(header, rows)
 
 
-def as_json(command: str, figures: Sequence[Figure], costs: Sequence[Cost]) -> str:
+def as_json(command: str, figures: Sequence[Figure], amounts: Sequence[Amount], costs: Sequence[Cost]) -> str:
     """Give everything to a program."""
     results = {
         "command": command,
         "machine": machine(),
         "figures": [asdict(figure) for figure in figures],
+        "amounts": [asdict(amount) for amount in amounts],
         "bytes": [{**asdict(cost), "device": cost.device} for cost in costs],
     }
     return json.dumps(results, indent=2)

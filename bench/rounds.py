@@ -42,6 +42,17 @@ class Figure:
     is_goal_met: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A result that is no speed: how much there is of something."""
+
+    what: str
+    value: float
+    unit: str
+    goal: str
+    is_goal_met: bool
+
+
 def compare(
     work: str, ours: Rate, floor: Rate, *, turns: int, floor_is: str = "plain SQLite", ratio_min: float | None = None
 ) -> Figure:

@@ -88,7 +88,7 @@ def difference(before: Sequence[Row], after: Sequence[Row], key_of: KeyOf | None
         return Difference(added=tuple(Added(index, row) for index, row in enumerate(after)))
     if not after:
         return Difference(removed=tuple(Removed(index, row) for index, row in enumerate(before)))
-    if key_of is None and len(before) == len(after) == 1:
+    if len(before) == len(after) == 1 and (key_of is None or key_of(before[0]) == key_of(after[0])):
         return Difference(changed=() if is_same(before[0], after[0]) else (Changed(0, before[0], after[0]),))
     start = _equal_at_start(before, after)
     end = _equal_at_end(before, after, start)
@@ -114,7 +114,7 @@ def difference(before: Sequence[Row], after: Sequence[Row], key_of: KeyOf | None
 
 def is_same(one: Row, other: Row) -> bool:
     """Tell whether rows are identical: to Python 1 and 1.0 are equal, to whoever shows them they are not."""
-    return one == other and list(map(type, one)) == list(map(type, other))
+    return one is other or (one == other and list(map(type, one)) == list(map(type, other)))
 
 
 def _equal_at_start(before: Sequence[Row], after: Sequence[Row]) -> int:

@@ -4,7 +4,7 @@ Each query is entered once for each time that a table is in it: under the values
 that see every row. What is found so is then held to all of its conditions, and to the columns it reads.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from driftlog._core.changes import Changes, RowChange
@@ -51,28 +51,46 @@ class PredicateIndex(Generic[Q]):
             if not table.reads_by_query:
                 del self._tables[name]
 
-    def affected(self, changes: Changes) -> Iterable[Q]:
-        """Give the queries that may see a change, in no order."""
-        found: dict[Q, None] = {}
+    def affected(self, changes: Changes) -> dict[Q, list[RowChange] | None]:
+        """Give the queries that may see a change, in no order, each with the rows that it may see; None for any rows."""
+        found: dict[Q, list[RowChange] | None] = {}
+        for name, rows in _by_table(changes.rows).items():
+            if name in self._tables:
+                _look(self._tables[name], rows, found)
         for name in changes.tables if not changes.is_everything else self._tables:
             if name in self._tables:
                 found.update(dict.fromkeys(self._tables[name].reads_by_query))
-        for change in changes.rows:
-            table = self._tables.get(change.table)
-            if table is not None:
-                _look(table, change, found)
         return found
 
 
-def _look(table: _Table[Q], change: RowChange, found: dict[Q, None]) -> None:
+def _by_table(rows: Iterable[RowChange]) -> dict[str, list[RowChange]]:
+    found: dict[str, list[RowChange]] = {}
+    for change in rows:
+        found.setdefault(change.table, []).append(change)
+    return found
+
+
+def _look(table: _Table[Q], rows: Sequence[RowChange], found: dict[Q, list[RowChange] | None]) -> None:
+    def add(query: Q, seen: Sequence[RowChange]) -> None:
+        # None of what is found here is None yet: tables of which no rows are known come after.
+        known = found.setdefault(query, [])
+        assert known is not None
+        known += seen
+
     for columns, queries in table.seeing_all.items():
-        if TableReads(columns, ({},)).sees(change):
-            found.update(queries)
+        seen = [change for change in rows if TableReads(columns, ({},)).sees(change)]
+        if seen:
+            for query in queries:
+                add(query, seen)
     for column, by_value in table.by_value.items():
-        for image in (change.old, change.new):
-            for query in by_value.get(image[column], ()) if image is not None else ():
-                if query not in found and table.reads_by_query[query].sees(change):
-                    found[query] = None
+        for change in rows:
+            # Of queries with several values, each once.
+            met: dict[Q, None] = {}
+            for image in (change.old, change.new):
+                met.update(by_value.get(image[column], {}) if image is not None else {})
+            for query in met:
+                if table.reads_by_query[query].sees(change):
+                    add(query, [change])
 
 
 def _buckets(table: _Table[Q], seen: TableReads) -> list[dict[Q, None]]:

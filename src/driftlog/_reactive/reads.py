@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from driftlog._core.changes import RowChange
-from driftlog._reactive.select import Select, Term, is_literal
+from driftlog._reactive.given import Given
+from driftlog._reactive.select import Select, Term, listed
 from driftlog._sqlite.footprint import Footprint, Shape
 from driftlog._sqlite.rows import Parameters
-from driftlog._sqlite.sqltext import Kind, Token, fold
+from driftlog._sqlite.sqltext import Token, fold
 
-_PYTHON_TYPES: Final[dict[str, type]] = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
+PYTHON_TYPES: Final[dict[str, type]] = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
+"""Of columns whose values are equal, and in order, to Python as they are to SQLite."""
 VALUES_MAX: Final = 1_000
 """Of an IN list that are looked up one by one; a query with more of them counts as reading all rows."""
-_INTEGER_MAX: Final = (1 << 63) - 1
 
 Condition = Mapping[int, frozenset[Any]]
 """The values that a row's columns must have to be seen; empty for any row."""
@@ -83,6 +84,11 @@ def reads_of(
     }
 
 
+def exact_type(shape: Shape, column: int) -> type | None:
+    """Give the type of a column whose values compare in Python as in SQLite; None for any other."""
+    return PYTHON_TYPES.get(shape.types[column]) if shape.is_binary[column] else None
+
+
 class _Conditions:
     """Reads the terms of one select."""
 
@@ -91,8 +97,7 @@ class _Conditions:
     ) -> None:
         self._sources = select.sources
         self._shapes = [shapes[source.table] for source in select.sources]
-        self._given = given
-        self._variables = [token for token in statement if token.kind is Kind.VARIABLE]
+        self._given = Given(statement, given)
         self._values: dict[_Place, frozenset[Any]] = {}
         self._equal: list[tuple[_Place, _Place]] = []
         for term in select.terms:
@@ -118,7 +123,7 @@ class _Conditions:
             at = texts.index("IN")
             place = self._place(term[:at])
             if place is not None and texts[at + 1] == "(":
-                self._restrict(place, _listed(term[at + 2 : -1]))
+                self._restrict(place, listed(term[at + 2 : -1]))
             return
         signs = [at for at, text in enumerate(texts) if text in ("=", "==")]
         if len(signs) != 1:
@@ -133,9 +138,9 @@ class _Conditions:
         elif other is not None:
             self._restrict(other, [left])
 
-    def _restrict(self, place: _Place, listed: Sequence[Sequence[Token]]) -> None:
+    def _restrict(self, place: _Place, written: Sequence[Sequence[Token]]) -> None:
         kind = self._kind(place)
-        values = [self._value(tokens) for tokens in listed]
+        values = [self._given.value(tokens) for tokens in written]
         if kind is None or len(values) > VALUES_MAX or any(type(value) is not kind for value in values):
             return
         self._values.setdefault(place, frozenset(values))
@@ -143,8 +148,7 @@ class _Conditions:
     def _kind(self, place: _Place) -> type | None:
         """Give the type of a column whose values are equal only if they are identical; None for any other."""
         source, column = place
-        shape = self._shapes[source]
-        return _PYTHON_TYPES.get(shape.types[column]) if shape.is_binary[column] else None
+        return exact_type(self._shapes[source], column)
 
     def _place(self, tokens: Sequence[Token]) -> _Place | None:
         """Find `column` or `table.column`."""
@@ -159,41 +163,3 @@ class _Conditions:
         ]
         # A name that two tables know is SQLite's to resolve.
         return found[0] if name and len(found) == 1 else None
-
-    def _value(self, tokens: Sequence[Token]) -> Any:
-        if not is_literal(tokens):
-            return None
-        token = tokens[-1]
-        match token.kind:
-            case Kind.STRING:
-                return token.text[1:-1].replace("''", "'")
-            case Kind.VARIABLE:
-                return self._parameter(token)
-            case _:
-                number = int(token.text)
-                return None if number > _INTEGER_MAX else -number if len(tokens) == 2 else number
-
-    def _parameter(self, token: Token) -> Any:
-        texts = [variable.text for variable in self._variables]
-        if isinstance(self._given, Mapping):
-            # Where all are named, a name is all there is to it.
-            return None if any(text.startswith("?") for text in texts) else self._given.get(token.text[1:])
-        given = list(self._given)
-        if all(text == "?" for text in texts):
-            place = [variable.start for variable in self._variables].index(token.start)
-        elif all(text[0] == "?" and len(text) > 1 for text in texts):
-            place = int(token.text[1:]) - 1
-        else:
-            # Mixed forms number each other.
-            return None
-        return given[place] if 0 <= place < len(given) else None
-
-
-def _listed(tokens: Sequence[Token]) -> list[Sequence[Token]]:
-    items: list[list[Token]] = [[]]
-    for token in tokens:
-        if token.text == ",":
-            items.append([])
-        else:
-            items[-1].append(token)
-    return list(items)

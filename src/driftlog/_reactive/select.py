@@ -5,8 +5,8 @@ says nothing, so that such a query counts as reading all rows. An ON says as muc
 A condition of WHERE holds of every row of the answer, outer joins or not, since those that a join filled with NULL fail it.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from driftlog._sqlite.sqltext import Kind, Token, fold
@@ -37,6 +37,10 @@ class Select:
     """What holds of every row that has a part in the answer."""
     is_row_by_row: bool
     """Whether each row of the answer stands for one row of each table: no grouping, no DISTINCT."""
+    columns: tuple[Token, ...] = ()
+    """What the answer shows, between SELECT and FROM."""
+    clauses: Mapping[str, tuple[Token, ...]] = field(default_factory=dict)
+    """Others as they are written, by their first words; "" for FROM."""
 
 
 def parse_select(statement: Sequence[Token]) -> Select | None:
@@ -57,14 +61,14 @@ def parse_select(statement: Sequence[Token]) -> Select | None:
         for condition in conditions:
             terms += _terms(condition)
     is_row_by_row = words[1] != "DISTINCT" and not {"GROUP", "HAVING"} & clauses.keys()
-    return Select(tuple(sources), tuple(terms), is_row_by_row)
+    return Select(tuple(sources), tuple(terms), is_row_by_row, tuple(statement[1:at]), clauses)
 
 
 def _depth(part: Sequence[Token]) -> int:
     return sum((token.text == "(") - (token.text == ")") for token in part)
 
 
-def _split_clauses(rest: Sequence[Token]) -> dict[str, Sequence[Token]]:
+def _split_clauses(rest: Sequence[Token]) -> dict[str, tuple[Token, ...]]:
     clauses: dict[str, list[Token]] = {"": []}
     current = clauses[""]
     depth = 0
@@ -133,6 +137,19 @@ def _terms(condition: Sequence[Token]) -> list[Term]:
         inner = _unwrapped(term)
         found += _terms(inner) if inner is not None else [tuple(term)]
     return found
+
+
+def listed(tokens: Sequence[Token]) -> list[tuple[Token, ...]]:
+    """Split a list at its outermost commas."""
+    items: list[list[Token]] = [[]]
+    depth = 0
+    for token in tokens:
+        depth += (token.text == "(") - (token.text == ")")
+        if depth == 0 and token.text == ",":
+            items.append([])
+        else:
+            items[-1].append(token)
+    return [tuple(item) for item in items]
 
 
 def _unwrapped(term: Sequence[Token]) -> Sequence[Token] | None:

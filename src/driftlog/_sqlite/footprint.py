@@ -16,7 +16,47 @@ from driftlog._sqlite.sqltext import fold
 
 # SQL: every b-tree of the file: its root, its name, and the table it is of.
 _TREES = "SELECT rootpage, type, name, tbl_name FROM sqlite_schema WHERE rootpage > 0"
+# SQL: the columns of the primary key's index, which is the table itself where that has no rowid.
+_KEY_INDEX = """
+SELECT part.cid, part.desc FROM pragma_index_list(?) AS tree, pragma_index_xinfo(tree.name) AS part
+WHERE tree.origin = 'pk' AND part.key ORDER BY part.seqno
+"""
 _SCHEMA_ROOT = 1
+_OF_A_SCAN = frozenset(
+    {
+        "Init",
+        "Transaction",
+        "Goto",
+        "OpenRead",
+        "Rewind",
+        "Next",
+        "Rowid",
+        "Column",
+        "ResultRow",
+        "DecrJumpZero",
+        "Halt",
+    }
+    | {"Integer", "Int64", "String8", "Blob", "Null", "Real", "Variable", "Copy", "SCopy", "Noop", "Once", "MustBeInt"}
+    | {
+        "Eq",
+        "Ne",
+        "Lt",
+        "Le",
+        "Gt",
+        "Ge",
+        "If",
+        "IfNot",
+        "IsNull",
+        "NotNull",
+        "And",
+        "Or",
+        "Not",
+        "CollSeq",
+        "Affinity",
+    }
+    | {"Function", "PureFunc", "Concat", "Add", "Subtract", "Multiply", "Divide", "Remainder", "Cast", "RealAffinity"}
+)
+"""Steps of a program that gives rows as they come: none seeks, sorts, or opens anything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +73,8 @@ class Shape:
     key: tuple[int, ...]
     is_plain: bool
     """Whether images hold just these columns; no generated ones."""
+    tree: tuple[tuple[int, bool], ...] = ()
+    """By which columns its b-tree is ordered, and whether descending; empty where that is no column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +86,31 @@ class Footprint:
     functions: frozenset[str]
     is_opaque: bool
     """Whether it also reads something that is no table of the file, and may change unseen."""
+    is_scan: bool = False
+    """Whether it goes through one table's b-tree from the first row to the last, and does nothing else."""
 
 
 def shapes_of(connection: apsw.Connection) -> dict[str, Shape]:
     """Give all tables of the file, by their folded names."""
     # SQL: the tables there are, and whether their columns hold values of their types only.
-    listed = raw_rows(connection, "SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND type = 'table'")
-    return {fold(name): _shape(connection, name, is_strict=bool(is_strict)) for name, is_strict in list(listed)}
+    listed = raw_rows(
+        connection, "SELECT name, strict, wr FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
+    )
+    return {
+        fold(name): _shape(connection, name, is_strict=bool(is_strict), has_rowid=not wr)
+        for name, is_strict, wr in list(listed)
+    }
 
 
-def _shape(connection: apsw.Connection, name: str, *, is_strict: bool) -> Shape:
+def _shape(connection: apsw.Connection, name: str, *, is_strict: bool, has_rowid: bool) -> Shape:
     columns = list(raw_rows(connection, "SELECT name, upper(type), pk, hidden FROM pragma_table_xinfo(?)", (name,)))
     keyed = sorted((pk, place) for place, (_, _, pk, _) in enumerate(columns) if pk)
+    indexed = list(raw_rows(connection, _KEY_INDEX, (name,)))
+    if has_rowid:
+        # A key without an index is the rowid.
+        tree = [] if indexed or len(keyed) != 1 else [(keyed[0][1], False)]
+    else:
+        tree = [(column, bool(is_descending)) for column, is_descending in indexed]
     types = ["INTEGER" if kind == "INT" else kind for _, kind, _, _ in columns]
     return Shape(
         name,
@@ -64,6 +119,7 @@ def _shape(connection: apsw.Connection, name: str, *, is_strict: bool) -> Shape:
         tuple(str(connection.column_metadata("main", name, column)[1]).upper() == "BINARY" for column, *_ in columns),
         tuple(place for _, place in keyed),
         all(hidden == 0 for *_, hidden in columns),
+        tuple(tree),
     )
 
 
@@ -113,6 +169,18 @@ def footprint_of(
         {shapes[name].name: None if name in coarse else frozenset(columns[name]) for name in names},
         frozenset(functions),
         bool(opened - trees.keys()) or _SCHEMA_ROOT in opened or (is_virtual and bool(strangers)),
+        _is_scan(program, {root for root, (kind, *_) in trees.items() if kind == "table"}),
+    )
+
+
+def _is_scan(program: list[Any], tables: set[int]) -> bool:
+    steps = [(step[1], step[2]) for step in program]
+    loops = [step for step in steps if step[0] in ("OpenRead", "Rewind", "Next")]
+    return (
+        all(name in _OF_A_SCAN for name, _ in steps)
+        and [name for name, _ in loops] == ["OpenRead", "Rewind", "Next"]
+        and len({cursor for _, cursor in loops}) == 1
+        and all(step[3] in tables for step in program if step[1] == "OpenRead")
     )
 
 

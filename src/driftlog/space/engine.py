@@ -81,7 +81,7 @@ class Engine:
         self.reopening = Reopening(self._reopen)
         self._store = self._store_on(connection)
         self._appender = Appender(self._store, self._lock)
-        self.live = Live(self._want, self._take_changes)
+        self.live = Live(self._want, self._take_changes, self._foreign_version)
         self.telling = Telling(self._store.verdicts, program, keys.device_key, self.settled)
         if not self.is_read_only:
             self._store.rebuild_if_outdated(progress)
@@ -157,8 +157,8 @@ class Engine:
             standing: Standing = SharedStanding(self._connection, self._lock, self.reader.told)
         else:
             name, vfs = self._connection_name, self._vfs
-            standing = Standing(lambda: connect(name, is_read_only=True, vfs=vfs), self.reader.told)
-        return Line(standing, call_soon, self._run_within)
+            standing = Standing(lambda: connect(name, is_read_only=True, vfs=vfs), self._lock, self.reader.told)
+        return Line(standing, call_soon, self._run_within, self.live.catch_up)
 
     def _run_within(self, run: Callable[[], None]) -> None:
         with storage_errors(self.path), self.reopening.watching():
@@ -176,6 +176,10 @@ class Engine:
 
     def _take_changes(self) -> Changes | None:
         return self._store.watch.take()
+
+    def _foreign_version(self) -> int | None:
+        """Give the number that other processes' commits change; None within a transaction of this one. Under the lock."""
+        return None if self._connection.in_transaction else self._connection.pragma("data_version")
 
     # --- operations --------------------------------------------------------------------------------------------------
 

@@ -6,69 +6,90 @@ call, however much changes before it comes.
 """
 
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import Final
 
 import apsw
 
+from driftlog._core.changes import RowChange
 from driftlog._reactive.difference import Difference, KeyOf, difference
+from driftlog._reactive.keeping import KEYS_MAX, Kept, kept
+from driftlog._reactive.plan import Plan
+from driftlog._reactive.tally import Tally
 from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
-from driftlog._sqlite.rows import Parameters, Row, fetch_all
+from driftlog._sqlite.rows import Parameters, Row, fetch_all, fetch_one, raw_rows
 from driftlog._sqlite.sqltext import excerpt, fold
 from driftlog.errors import DriftlogError
 from driftlog.space.answer import Answer, CallSoon, Subscription
-from driftlog.space.standing import Standing
+from driftlog.space.standing import CatchUp, Standing
 
 _log = logging.getLogger("driftlog")
+
+_ROWS_MAX: Final = 100
+"""Of changed rows kept for a query: three times as many as are looked up one by one, since a row may change twice."""
+_Rows = Sequence[RowChange] | None
+"""Why a query is due: the rows that it may see differently, or None for who knows what."""
 
 
 class Watched:
     """One query with its parameters, and the last answer that its subscriptions were told."""
 
-    __slots__ = ("key", "line", "parameters", "rows", "sql", "subscriptions")
+    __slots__ = ("generation", "kept", "key", "line", "parameters", "plan", "rows", "sql", "subscriptions")
 
-    def __init__(self, sql: str, parameters: Parameters, key: tuple[str, ...] | None, line: "Line") -> None:
+    def __init__(
+        self, sql: str, parameters: Parameters, key: tuple[str, ...] | None, line: "Line", plan: Plan | Tally | None
+    ) -> None:
         self.sql = sql
         self.parameters = parameters
         self.key = key
         self.line = line
         self.rows: tuple[Row, ...] = ()
         self.subscriptions: tuple[Subscription, ...] = ()
+        self.plan = plan
+        """How to keep the answer up to date, if it can be."""
+        self.kept: Kept | None = None
+        self.generation: int | None = None
+        """Of the state that the rows are of; None if they are of none that is known."""
 
     def key_of(self, row: Row) -> KeyOf | None:
         """Give how to get a row's key, None where its columns are not all in the answer."""
+        places = self.key_places(row)
+        return None if places is None else lambda row: tuple([row[place] for place in places])
+
+    def key_places(self, row: Row) -> tuple[int, ...] | None:
+        """Give where an answer holds the key, None where it does not hold all of it."""
         places = {fold(name): place for name, place in reversed(row._place_by_name.items())}
-        wanted = [places.get(fold(name)) for name in self.key or ()]
-        if not wanted or None in wanted:
-            return None
-
-        def key_of(row: Row) -> Hashable:
-            return tuple([row[place] for place in wanted])  # type: ignore[index]  # None was excluded
-
-        return key_of
+        wanted = tuple([places[fold(name)] for name in self.key or () if fold(name) in places])
+        return wanted if wanted and len(wanted) == len(self.key or ()) else None
 
 
 class Line:
     """One way to be called."""
 
     def __init__(
-        self, standing: Standing, call_soon: CallSoon | None, run_within: Callable[[Callable[[], None]], None]
+        self,
+        standing: Standing,
+        call_soon: CallSoon | None,
+        run_within: Callable[[Callable[[], None]], None],
+        catch_up: CatchUp,
     ) -> None:
         self._standing = standing
         self.call_soon = call_soon
         self._run_within = run_within
+        self._catch_up = catch_up
         self._lock = Lock()
         self._running = Lock()
-        self._due: dict[Watched, None] = {}
+        self._due: dict[Watched, _Rows] = {}
         self._is_called = False
         self._is_closed = False
         self.queries = 0
         """How many are run here."""
 
-    def mark(self, watched: Watched) -> None:
-        """Have a query run."""
+    def mark(self, watched: Watched, rows: _Rows) -> None:
+        """Have a query run, because of these rows, or of who knows what."""
         with self._lock:
-            self._due[watched] = None
+            self._due[watched] = _joined(self._due.get(watched, ()), rows)
 
     def wake(self) -> None:
         """Run what is due, here or where the app takes it."""
@@ -111,29 +132,62 @@ class Line:
                 self._running.release()
 
     def _run(self) -> None:
-        with self._standing.here() as connection:
-            with self._lock:
-                due = list(self._due)
-            for watched in due:
-                with self._lock:
-                    self._due.pop(watched, None)
-                try:
-                    with self._standing.querying():
-                        rows = tuple(fetch_all(connection, watched.sql, watched.parameters))
-                except ENVIRONMENT_ERRORS:
-                    self.mark(watched)
-                    raise
-                except (apsw.Error, UnicodeDecodeError) as error:
-                    # Of this query and these rows, as a sum that is no integer any more: the others go on.
-                    _fail(watched.subscriptions, error)
-                    continue
-                self._tell(connection, watched, rows)
+        due: dict[Watched, _Rows] = {}
 
-    def _tell(self, connection: apsw.Connection, watched: Watched, rows: tuple[Row, ...]) -> None:
-        sample = (rows or watched.rows)[:1]
+        def catch_up() -> int | None:
+            generation = self._catch_up()
+            self._take_due(due)
+            return generation
+
+        # Taken before a state is chosen: what is marked from here on may not be in it, and is run again. What is marked by
+        # catching up is in it.
+        self._take_due(due)
+        try:
+            with self._standing.here(catch_up) as connection:
+                while due:
+                    watched = next(iter(due))
+                    # Nobody, if an earlier callback closed the last one.
+                    if watched.subscriptions:
+                        self._ask(connection, watched, due, catch_up)
+                    del due[watched]
+        except BaseException:
+            for watched in due:
+                self.mark(watched, None)
+            raise
+
+    def _take_due(self, due: dict[Watched, _Rows]) -> None:
+        with self._lock:
+            for watched, rows in self._due.items():
+                due[watched] = _joined(due.get(watched, ()), rows)
+            self._due.clear()
+
+    def _ask(self, connection: apsw.Connection, watched: Watched, due: dict[Watched, _Rows], catch_up: CatchUp) -> None:
+        before, generation = watched.rows, watched.generation
+        watched.generation = None
+        try:
+            with self._standing.querying(catch_up):
+                is_known = generation is not None and generation == self._standing.generation
+                found = _follow(connection, watched, due[watched]) if is_known else None
+                if found is None:
+                    watched.kept = None
+                    watched.rows = tuple(fetch_all(connection, watched.sql, watched.parameters))
+        except ENVIRONMENT_ERRORS:
+            raise
+        except (apsw.Error, UnicodeDecodeError) as error:
+            # Of this query and these rows, as a sum that is no integer any more: the others go on.
+            _fail(watched.subscriptions, error)
+        else:
+            watched.generation = self._standing.generation
+            self._tell(connection, watched, before, found)
+
+    def _tell(
+        self, connection: apsw.Connection, watched: Watched, before: tuple[Row, ...], found: Difference | None
+    ) -> None:
+        rows = watched.rows
+        sample = (rows or before)[:1]
         key_of = watched.key_of(sample[0]) if sample else None
-        found = difference(watched.rows, rows, key_of)
-        before, watched.rows = watched.rows, rows
+        if found is None:
+            found = difference(before, rows, key_of)
         whole: Difference | None = found if not before else None
         for subscription in watched.subscriptions:
             if subscription._is_told and not found:
@@ -165,6 +219,70 @@ class Line:
                 self._standing.close()
             finally:
                 self._running.release()
+
+
+def _joined(rows: _Rows, more: _Rows) -> _Rows:
+    """Join rows that a query is due by; past a bound, it is due by who knows what."""
+    return None if rows is None or more is None or len(rows) + len(more) > _ROWS_MAX else [*rows, *more]
+
+
+def _follow(connection: apsw.Connection, watched: Watched, rows: _Rows) -> Difference | None:
+    """Bring an answer up to date from the rows that changed; None if it must be asked for."""
+    if rows is None:
+        return None
+    try:
+        match watched.plan:
+            case Plan() as plan:
+                return _follow_rows(connection, watched, plan, rows)
+            case Tally() as tally:
+                return _follow_count(connection, watched, tally, rows)
+            case None:
+                return None
+    except ENVIRONMENT_ERRORS:
+        raise
+    except (apsw.Error, UnicodeDecodeError):
+        # The query itself is to say what is wrong, if anything is.
+        return None
+
+
+def _follow_rows(
+    connection: apsw.Connection, watched: Watched, plan: Plan, rows: Sequence[RowChange]
+) -> Difference | None:
+    keys = {plan.key_in(image) for change in rows for image in (change.old, change.new) if image is not None}
+    if len(keys) > KEYS_MAX or any(None in key for key in keys):
+        return None
+    watched.kept = watched.kept or kept(plan, watched.rows)
+    if watched.kept is None:
+        return None
+    found = watched.kept.update({key: fetch_one(connection, plan.row_sql, plan.given(key)) for key in keys})
+    if found is None:
+        return None
+    before, watched.rows = watched.rows, watched.kept.rows
+    sample = (watched.rows or before)[:1]
+    # Told apart by other columns than the primary key, if the app says so.
+    is_by_key = not sample or watched.key_places(sample[0]) == plan.key_places
+    return found if is_by_key else difference(before, watched.rows, watched.key_of(sample[0]))
+
+
+def _follow_count(
+    connection: apsw.Connection, watched: Watched, tally: Tally, rows: Sequence[RowChange]
+) -> Difference | None:
+    before = tally.before(rows)
+    if len(before) > KEYS_MAX or any(None in key for key in before):
+        return None
+    [row] = watched.rows
+    count = row[0]
+    for key, image in before.items():
+        if image is not None:
+            count -= _counted(connection, tally.before_sql, (*image, *tally.parameters))
+        count += _counted(connection, tally.now_sql, (*tally.parameters, *key))
+    old, watched.rows = watched.rows, (type(row)((count,)),)
+    return difference(old, watched.rows, None)
+
+
+def _counted(connection: apsw.Connection, sql: str, given: Parameters) -> int:
+    [(count,)] = raw_rows(connection, sql, given)
+    return int(count)
 
 
 def _fail(subscriptions: Sequence[Subscription], error: Exception) -> None:

@@ -5,10 +5,12 @@ run these. A line is where callbacks are called: in the thread that wrote, or wh
 There the queries are run, on one state of the file, and callbacks called while it stands; so a slow line is told the newest
 answer and none in between. A query whose answer is the same tells nobody.
 
-Everything that cannot be proved irrelevant is run again. What is proved, and how, is in `_reactive/reads.py`.
+Everything that cannot be proved irrelevant is run again. What is proved, and how, is in `_reactive/reads.py`; which answers
+are brought up to date from the changed rows instead, in `_reactive/plan.py`.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from threading import Lock
 from typing import Final
 
@@ -16,8 +18,10 @@ import apsw
 
 from driftlog._core.changes import Changes
 from driftlog._reactive.index import PredicateIndex
+from driftlog._reactive.plan import plan_of
 from driftlog._reactive.reads import Reads, reads_of
 from driftlog._reactive.select import Select, parse_select
+from driftlog._reactive.tally import tally_of
 from driftlog._sqlite.footprint import Footprint, Shape, footprint_of, shapes_of
 from driftlog._sqlite.reading import marked_query
 from driftlog._sqlite.rows import Parameters, SqlValue
@@ -45,9 +49,16 @@ _Text = tuple[Footprint, Select | None, tuple[Token, ...]]
 class Live:
     """The live queries of one open space."""
 
-    def __init__(self, want: Callable[[frozenset[str]], bool], take: Callable[[], Changes | None]) -> None:
+    def __init__(
+        self,
+        want: Callable[[frozenset[str]], bool],
+        take: Callable[[], Changes | None],
+        foreign_version: Callable[[], int | None],
+    ) -> None:
         self._want = want
         self._take = take
+        self._foreign_version = foreign_version
+        """Says, under the lock that writing holds, which number other processes' writes have; None within a transaction."""
         self._is_wanting = False
         self._lock = Lock()
         self._index: PredicateIndex[Watched] = PredicateIndex()
@@ -59,6 +70,8 @@ class Live:
         self._count = 0
         self._texts: dict[str, _Text] = {}
         self._shapes: Mapping[str, Shape] = {}
+        self._seen_version: int | None = None
+        self._generation = 0
 
     def subscribe(
         self,
@@ -74,37 +87,27 @@ class Live:
     ) -> tuple[Subscription, Line]:
         """Enter a callback, under the lock that writing holds; the line is to be run without it."""
         text = marked_query(sql)
+        # The caller's own may change later.
+        parameters = dict(parameters) if isinstance(parameters, Mapping) else tuple(parameters)
         given = _frozen(parameters)
+        name = (text, given, tuple(map(type, _values(given))), key, call_soon)
         with self._lock:
             if self._count >= SUBSCRIPTIONS_MAX:
                 raise DriftlogError(f"there are {self._count} subscriptions (limit {SUBSCRIPTIONS_MAX}); close some")
-            footprint, select, statement = self._read(connection, text, parameters)
-            line = self._lines.get(call_soon)
-            if line is None:
-                if len(self._lines) >= LINES_MAX:
-                    raise DriftlogError(f"{LINES_MAX} different call_soon are in use; give the same function again")
-                line = self._lines[call_soon] = make_line(call_soon)
-            name = (text, given, tuple(map(type, _values(given))), key, call_soon)
+            # Before there is a line, which nobody would end if the query is refused.
+            read = self._read(connection, text, parameters)
+            line = self._line(make_line, call_soon)
+            if self._seen_version is None:
+                # So that the first state to be chosen can be known; of earlier ones nothing is.
+                self._seen_version = self._foreign_version()
+                self._generation += 1
             watched = self._watched.get(name)
             if watched is None:
-                key = key or _key_of(select, self._shapes)
-                watched = self._watched[name] = Watched(text, parameters, key, line)
-                reads = reads_of(footprint, self._shapes, select, statement, parameters)
-                self._index.add(watched, reads)
-                self._reads[watched] = reads
-                line.queries += 1
-                if footprint.is_opaque or footprint.functions & _CLOCKS:
-                    self._always[watched] = None
-                self._rewatch()
-            found = watched
-
-            def end(subscription: Subscription) -> None:
-                self._end(name, found, subscription)
-
-            subscription = Subscription(callback, on_error, end)
+                watched = self._watched[name] = self._watch(read, text, parameters, key, line)
+            subscription = Subscription(callback, on_error, partial(self._end, name, watched))
             watched.subscriptions = (*watched.subscriptions, subscription)
             self._count += 1
-            line.mark(watched)
+            line.mark(watched, None)
         return subscription, line
 
     def deliver(self) -> None:
@@ -114,18 +117,42 @@ class Live:
                 # Not waited for: if another thread writes, it asks again.
                 self._is_wanting = not self._want(frozenset())
             return
-        changes = self._take()
+        self._mark()
         with self._lock:
-            if changes is not None:
-                for watched in (*self._index.affected(changes), *self._always):
-                    watched.line.mark(watched)
             lines = list(self._lines.values())
         for line in lines:
             line.wake()
 
+    def catch_up(self) -> int | None:
+        """Mark what was committed until now, under the lock that writing holds: each query is due by all that it may see.
+
+        Gives the generation of that state: queries that were run on one of the same have missed nothing but what they are
+        due by. None where another process has written, or where this thread is writing: there is no telling then.
+        """
+        version = self._foreign_version()
+        if version is None or version != self._seen_version:
+            # Between the state that was chosen and this look there may have been another write: it belongs to neither.
+            self._seen_version = version
+            self._generation += 1
+            return None
+        self._mark()
+        return self._generation
+
+    def _mark(self) -> None:
+        # In one: what another thread has taken and not marked yet would be in a state and due by nobody.
+        with self._lock:
+            changes = self._take()
+            if changes is None:
+                return
+            for watched, rows in self._index.affected(changes).items():
+                watched.line.mark(watched, rows)
+            for watched in self._always:
+                watched.line.mark(watched, None)
+
     def doubt(self) -> None:
         """Read through new connections from now on: the machine has failed under the others."""
         with self._lock:
+            self._seen_version = None
             for line in self._lines.values():
                 line.doubt()
 
@@ -147,6 +174,30 @@ class Live:
         for subscription in ended:
             if subscription.on_end is not None:
                 subscription.on_end()
+
+    def _line(self, make_line: Callable[[CallSoon | None], Line], call_soon: CallSoon | None) -> Line:
+        line = self._lines.get(call_soon)
+        if line is None:
+            if len(self._lines) >= LINES_MAX:
+                raise DriftlogError(f"{LINES_MAX} different call_soon are in use; give the same function again")
+            line = self._lines[call_soon] = make_line(call_soon)
+        return line
+
+    def _watch(
+        self, read: _Text, text: str, parameters: Parameters, key: tuple[str, ...] | None, line: Line
+    ) -> Watched:
+        footprint, select, statement = read
+        asked = (footprint, self._shapes, select, text, statement, parameters)
+        plan = plan_of(*asked) or tally_of(*asked)
+        watched = Watched(text, parameters, key or _key_of(select, self._shapes), line, plan)
+        reads = reads_of(footprint, self._shapes, select, statement, parameters)
+        self._index.add(watched, reads)
+        self._reads[watched] = reads
+        line.queries += 1
+        if footprint.is_opaque or footprint.functions & _CLOCKS:
+            self._always[watched] = None
+        self._rewatch()
+        return watched
 
     def _read(self, connection: apsw.Connection, text: str, parameters: Parameters) -> _Text:
         known = self._texts.get(text)

@@ -15,6 +15,9 @@ import apsw
 from driftlog._sqlite.connection import abandon
 from driftlog.space.turns import Turns
 
+CatchUp = Callable[[], int | None]
+"""Makes due, under the lock that writing holds, what was committed until now; see `Live.catch_up`."""
+
 
 class Told(local):
     """What the running thread was told of: the connection that stands there, None outside of callbacks."""
@@ -25,23 +28,27 @@ class Told(local):
 class Standing:
     """The connection of those who are called back in one place."""
 
-    def __init__(self, connect: Callable[[], apsw.Connection], told: Told) -> None:
+    def __init__(self, connect: Callable[[], apsw.Connection], lock: Turns, told: Told) -> None:
         self._connect = connect
+        self._lock = lock
         self._told = told
         self._connection: apsw.Connection | None = None
         self._is_in_doubt = False
+        self.generation: int | None = None
+        """Of the state stood on, as `CatchUp` gave it; None if others were writing as it was chosen."""
 
     def doubt(self) -> None:
         """Read through a new connection from the next time on: the machine has failed under this one."""
         self._is_in_doubt = True
 
-    def querying(self) -> AbstractContextManager[object]:
+    def querying(self, catch_up: CatchUp) -> AbstractContextManager[object]:
         """Hold what a query needs while it runs."""
+        del catch_up
         return nullcontext()
 
     @contextmanager
-    def here(self) -> Iterator[apsw.Connection]:
-        """Stand on the newest state."""
+    def here(self, catch_up: CatchUp) -> Iterator[apsw.Connection]:
+        """Stand on the newest state, and catch up with it, unless somebody writes: nobody here waits for that."""
         if self._connection is not None and self._is_in_doubt:
             abandon(self._connection)
             self._connection = None
@@ -51,8 +58,14 @@ class Standing:
         connection = self._connection
         try:
             connection.execute("BEGIN")
-            # The state is chosen by the first statement that reads, not by BEGIN.
-            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+            is_free = self._lock.take_if_free()
+            try:
+                # The state is chosen by the first statement that reads, not by BEGIN.
+                connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+                self.generation = catch_up() if is_free else None
+            finally:
+                if is_free:
+                    self._lock.let_go()
             yield connection
         except apsw.Error:
             # Another one is opened next time: this one may be of a file that failed.
@@ -83,17 +96,20 @@ class SharedStanding(Standing):
     """The place of those called back by a space in memory: its one connection, under its lock while a query runs."""
 
     def __init__(self, connection: apsw.Connection, lock: Turns, told: Told) -> None:
-        super().__init__(lambda: connection, told)
+        super().__init__(lambda: connection, lock, told)
         self._shared = connection
-        self._lock = lock
-
-    def querying(self) -> AbstractContextManager[object]:
-        """Hold the lock, so that no transaction is half done."""
-        return self._lock
 
     @contextmanager
-    def here(self) -> Iterator[apsw.Connection]:
+    def querying(self, catch_up: CatchUp) -> Iterator[None]:
+        """Hold the lock, so that no transaction is half done, and each query is run on the newest state."""
+        with self._lock:
+            self.generation = catch_up()
+            yield
+
+    @contextmanager
+    def here(self, catch_up: CatchUp) -> Iterator[apsw.Connection]:
         """Use the one connection."""
+        del catch_up
         yield self._shared
 
     @contextmanager

@@ -60,6 +60,10 @@ class Live:
         self._texts: dict[str, _Text] = {}
         self._shapes: Mapping[str, Shape] = {}
 
+    def is_wanted(self) -> bool:
+        """Tell whether anybody is subscribed."""
+        return self._count > 0
+
     def subscribe(
         self,
         connection: apsw.Connection,

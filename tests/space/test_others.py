@@ -90,7 +90,7 @@ def test_a_burst_of_another_s_appends_ends_with_the_newest_answer(ours: Space, t
     assert told.empty()
 
 
-def test_another_s_append_between_two_refused_ones_of_ours_is_told(ours: Space, theirs: Space) -> None:
+def test_another_s_append_that_a_refused_one_of_ours_found_is_told_by_the_next(ours: Space, theirs: Space) -> None:
     ours._engine.others.close()
     told: list[list[str]] = []
     ours.append(TodoAdded(id="2", text="b"))

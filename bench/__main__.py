@@ -1,4 +1,4 @@
-"""`python -m bench [append|receive|waiting|rebuild|late|recording|large|live|bytes|all] [--json]`: measure, and print."""
+"""`python -m bench [append|receive|waiting|waking|rebuild|late|recording|large|live|bytes|all] [--json]`: measure, and print."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import append, large, late, live, receive, recording, report, size, waiting
+from bench import append, large, late, live, receive, recording, report, size, waiting, waking
 from bench.rounds import Amount, Figure
 from bench.size import Cost
 
@@ -15,6 +15,7 @@ SPEEDS: Final[dict[str, Callable[[Path], Iterator[Figure] | Iterator[Figure | Am
     "append": append.measure,
     "receive": receive.measure_receiving,
     "waiting": waiting.measure,
+    "waking": waking.measure,
     "rebuild": receive.measure_rebuilding,
     "late": late.measure,
     "recording": recording.measure,

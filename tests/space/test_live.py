@@ -333,8 +333,9 @@ def test_an_async_reader_that_is_slow_gets_the_newest_and_the_difference_to_what
     assert got[-1][0] == 3
 
 
-def test_another_process_s_changes_are_told_with_the_next_write_of_this_one(tmp_path: Path) -> None:
+def test_another_process_s_changes_are_told_with_the_next_write_of_this_one_at_the_latest(tmp_path: Path) -> None:
     with todo_app().open(tmp_path / "a.db") as ours, todo_app().open(tmp_path / "a.db") as theirs:
+        ours._engine.others.close()
         told: list[int] = []
         ours.subscribe(ALL, lambda answer: told.append(len(answer)))
 

@@ -174,7 +174,8 @@ class Store:
         version = self.connection.data_version()
         if version != self._data_version:
             self._fold.forget()
-            self.watch.note_everything()
+            if self.watch.is_on:
+                self.watch.note_others()
         if version != self._data_version or self._is_stale:
             self._last = self.log.last_placed()
             self._first_held = self.log.first_held()

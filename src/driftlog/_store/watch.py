@@ -13,6 +13,9 @@ import apsw
 
 from driftlog._core.changes import Changes, RowChange
 
+_OTHERS = "PRAGMA data_version"
+"""Another number whenever another connection has committed, and only then. Unlike apsw's method, it looks at the file."""
+
 
 class Watch:
     """The watch over one connection that writes. All but `take` is called under the lock that writing holds."""
@@ -25,12 +28,15 @@ class Watch:
         self._begun = Changes()
         self._committed = Changes()
         self._taking = Lock()
+        self._others = 0
 
     def want(self, tables: frozenset[str]) -> None:
         """Report changes of these tables from now on, and of no others."""
         if bool(tables) is not bool(self._tables):
             # By an id of its own, beside the hook that records undo data.
             self._connection.preupdate_hook(self._see if tables else None, id=self)
+            # What others wrote until now is in the first answers.
+            self._others = self._connection.execute(_OTHERS).get
         self._tables = tables
         self.is_on = bool(tables)
         if not tables:
@@ -49,6 +55,18 @@ class Watch:
         """Take note that any table may have changed, where anybody wants to know."""
         if self._tables:
             self._begun.is_everything = True
+
+    def note_others(self) -> None:
+        """Look at the file, and take note if another connection has committed, which no rollback of this one undoes."""
+        others = self._connection.execute(_OTHERS).get
+        if others != self._others and self._tables:
+            with self._taking:
+                self._committed.is_everything = True
+        self._others = others
+
+    def has_news(self) -> bool:
+        """Tell whether anything was committed that was not taken."""
+        return bool(self._committed)
 
     def commit(self) -> None:
         """Take note that what was changed stays."""

@@ -18,6 +18,7 @@ from driftlog._core.steps import Opened, Steps
 from driftlog._crypto.keys import Entropy, SpaceKeys
 from driftlog._sqlite.connection import Durability, abandon, connect, empty_wal, storage_errors, synced_to_disk
 from driftlog._sqlite.rows import Parameters
+from driftlog._sqlite.wal_writes import hints_for
 from driftlog._store.batches import Received
 from driftlog._store.program import Program
 from driftlog._store.reading import check_not_upgrading
@@ -35,6 +36,7 @@ from driftlog.space.exchange import Exchange
 from driftlog.space.lines import Line
 from driftlog.space.listeners import Listeners
 from driftlog.space.live import Live
+from driftlog.space.others import Found, Others
 from driftlog.space.reader import Reader
 from driftlog.space.reopening import Reopening
 from driftlog.space.standing import SharedStanding, Standing
@@ -76,6 +78,7 @@ class Engine:
         self._lock = Turns()
         self._is_closed = False
         self._transaction_thread: int | None = None
+        self._looked_at = -1
         self._durability: Durability = durability
         self._vfs = vfs
         self.reopening = Reopening(self._reopen)
@@ -89,6 +92,9 @@ class Engine:
         is_shared = path == MEMORY or self.is_read_only
         self.reader = Reader(connection, self._lock, path, self.reopening, is_shared=is_shared, vfs=vfs)
         self.comparing = Comparing(self)
+        # Of another VFS, the name is no file that the system knows; in memory there are no others.
+        wal = None if path == MEMORY else "" if vfs else connection.filename_wal
+        self.others = Others(self, self.live.is_wanted, wal, hints_for)
 
     # --- access to the store -----------------------------------------------------------------------------------------
 
@@ -127,10 +133,27 @@ class Engine:
 
     def others_wrote(self) -> None:
         """Take note that another process has written to the file, and tell the app."""
-        with self._lock:
-            self._store.watch.note_everything()
-            self._store.watch.commit()
+        with self.reading() as store:
+            store.watch.note_others()
         self.deliver()
+
+    def look_for_others(self) -> Found:
+        """Look whether another process has written to the file, unless this one is at it, and does that itself."""
+        if not self._lock.take_if_free():
+            return Found.OWN
+        try:
+            if self._is_closed:
+                return Found.CLOSED
+            with storage_errors(self.path), self.reopening.watching():
+                self.reopening.mend()
+                self._store.watch.note_others()
+                # Unlike what is asked there, SQLite counts this connection's commits here.
+                before, self._looked_at = self._looked_at, self._connection.data_version()
+                if self._store.watch.has_news():
+                    return Found.NEWS
+                return Found.NOTHING if self._looked_at == before else Found.OWN
+        finally:
+            self._lock.let_go()
 
     def subscribe(
         self,
@@ -149,6 +172,7 @@ class Engine:
             subscription, line = self.live.subscribe(
                 store.connection, self._line, sql, parameters, callback, key=key, call_soon=call_soon, on_error=on_error
             )
+        self.others.begin()
         line.wake()
         return subscription
 
@@ -278,6 +302,7 @@ class Engine:
             self.live.close()
             self.reader.close()
             self._connection.close()
+        self.others.close()
         self.telling.settling.close()
 
     def _store_on(self, connection: apsw.Connection) -> Store:

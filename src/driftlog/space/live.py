@@ -73,6 +73,10 @@ class Live:
         self._seen_version: int | None = None
         self._generation = 0
 
+    def is_wanted(self) -> bool:
+        """Tell whether anybody is subscribed."""
+        return self._count > 0
+
     def subscribe(
         self,
         connection: apsw.Connection,

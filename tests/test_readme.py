@@ -1,10 +1,8 @@
 """The code of the front page, and of the pages that explain by it, runs as it stands there."""
 
-import asyncio
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -126,26 +124,6 @@ def test_the_page_on_settled_events_runs_and_prints_what_it_says(capsys: pytest.
     for space in names.values():
         if isinstance(space, Space):
             space.close()
-
-
-def test_the_page_on_adapters_shows_a_table_in_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    declared, textual = blocks("docs/adapters.md")[:2]
-    names: dict[str, Any] = {}
-    exec(declared, names)  # noqa: S102 - the page is ours
-    exec(textual, names)  # noqa: S102
-    space, screen = names["space"], names["screen"]
-
-    async def run() -> None:
-        async with screen.run_test() as pilot:
-            space.append(names["TodoAdded"](id="1", text="milk"))
-            await pilot.pause()
-            await pilot.press("enter")
-            await pilot.pause()
-            assert [note.message for note in screen._notifications] == ["milk has the id 1"]
-
-    asyncio.run(run())
-    space.close()
 
 
 QUEUE_MENDED = "(SELECT coalesce(max(number), 0) + 1 FROM ticket)"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-PUBLIC = {"qt": ["LiveTableModel"], "textual": ["LiveTable"]}
+PUBLIC = {"starlette": ["LiveResponse"], "qt": ["LiveTableModel"], "textual": ["LiveTable"]}
 FRAMEWORK = {"textual": "textual", "qt": "PySide6", "starlette": "starlette"}
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.adapters.browser import Browser, served
 from tests.test_readme import blocks
 
-DECLARED, TEXTUAL, QT = blocks("docs/adapters.md")
+DECLARED, TEXTUAL, QT, STARLETTE = blocks("docs/adapters.md")
 
 
 @pytest.fixture
@@ -45,3 +46,19 @@ def test_a_model_of_qt(names: dict[str, Any], capsys: pytest.CaptureFixture[str]
     loop.sendPostedEvents()
 
     assert capsys.readouterr().out == "milk is new\n"
+
+
+def test_a_stream_to_a_browser(names: dict[str, Any]) -> None:
+    exec(STARLETTE, names)  # noqa: S102
+
+    async def run() -> None:
+        async with served(names["web"]) as port:
+            browser = Browser(port)
+            await browser.connect("/todos")
+            await browser.next()
+            names["space"].append(names["TodoAdded"](id="1", text="milk"))
+            await browser.next()
+            assert browser.rows == [{"id": "1", "text": "milk", "done": 0}]
+            await browser.leave()
+
+    asyncio.run(run())

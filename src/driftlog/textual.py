@@ -197,7 +197,6 @@ class LiveTable(DataTable[RenderableType]):
 
         row = place_of(cursor.row)
         self.set_reactive(DataTable.cursor_coordinate, Coordinate(row, cursor.column))
-        self.refresh()
         if self._keys and self.cursor_type == "row" and self._keys[row : row + 1] != keys[cursor.row : cursor.row + 1]:
             self.post_message(self.RowHighlighted(self, row, RowKey(self._keys[row])))
         # At the very top it stays there, so that what is new on top is seen.

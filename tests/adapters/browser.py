@@ -102,7 +102,7 @@ def applied(rows: Rows, change: dict[str, Any]) -> Rows:
 @asynccontextmanager
 async def served(app: ASGIApp) -> AsyncIterator[int]:
     """Serve an app with uvicorn on a port of this machine, in this event loop, and give the port."""
-    config = uvicorn.Config(app, lifespan="off", log_config=None)
+    config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

@@ -24,17 +24,20 @@ ALL = "SELECT * FROM todo ORDER BY text, id"
 
 
 class Table(LiveTable):
-    """Remembers which cells were asked to be written."""
-
-    written: list[tuple[str, str]]
+    """Remembers what was asked of it."""
 
     def on_mount(self) -> None:
-        self.written = []
+        self.written: list[tuple[str, str]] = []
+        self.removed = 0
         self.called_in: set[int] = set()
 
     def update_cell(self, row_key: Any, column_key: Any, value: RenderableType, *, update_width: bool = False) -> None:
         self.written.append((column_key, str(value)))
         super().update_cell(row_key, column_key, value, update_width=update_width)
+
+    def remove_row(self, row_key: Any) -> None:
+        self.removed += 1
+        super().remove_row(row_key)
 
     def cell(self, row: Row, column: str) -> RenderableType:
         self.called_in.add(get_ident())
@@ -163,7 +166,8 @@ def test_the_cursor_stays_on_its_row_and_the_row_on_its_line_of_the_screen(space
         table.move_cursor(row=60)
         await pilot.pause()
         line = table.cursor_row - table.scroll_y
-        space.append(TodoAdded(id="a", text="a"), TodoAdded(id="b", text="b"), TodoRemoved(id="099"))
+        above = TodoAdded(id="a", text="a"), TodoAdded(id="b", text="todo 058 and a half")
+        space.append(*above, TodoRemoved(id="099"))
         await pilot.pause()
 
         assert table.current
@@ -183,8 +187,15 @@ def test_who_has_scrolled_away_from_the_cursor_is_not_taken_back_to_it(space: Sp
         await pilot.pause()
         space.append(TodoAdded(id="a", text="a"), TodoRemoved(id="003"), TodoRemoved(id="004"))
         await pilot.pause()
-
         assert table.answer[int(table.scroll_y)].id == "070"
+
+        table.move_cursor(row=98)
+        await pilot.pause()
+        table.scroll_to(y=20, animate=False)
+        await pilot.pause()
+        space.append(TodoRemoved(id="098"), TodoRemoved(id="099"))
+        await pilot.pause()
+        assert table.answer[int(table.scroll_y)].id == "021"
 
     shown(space, story)
 
@@ -199,6 +210,7 @@ def test_many_rows_that_go_leave_cursor_and_screen_where_they_are(space: Space) 
         space.append(*(TodoRemoved(id=f"{number:03}") for number in range(150)))
         await pilot.pause()
 
+        assert table.removed == 0, "filled again: Textual numbers all rows anew for each that is removed"
         assert table.current
         assert table.current.id == "250"
         assert table.cursor_row - table.scroll_y == line
@@ -230,6 +242,21 @@ def test_when_the_row_under_the_cursor_goes_the_next_one_is_highlighted(space: S
 
     app = shown(space, story)
     assert app.highlighted == ["000", "001", "002"]
+
+
+def test_when_the_last_rows_go_the_cursor_is_on_the_one_before(space: Space) -> None:
+    fill(space, 5)
+
+    async def story(pilot: Pilot[None], table: Table) -> None:
+        table.move_cursor(row=4)
+        space.append(*(TodoRemoved(id=f"00{number}") for number in (2, 3, 4)))
+        space.append(*(TodoAdded(id=one, text=f"x {one}") for one in "abc"))
+        await pilot.pause()
+
+        assert table.current
+        assert table.current.id == "001"
+
+    shown(space, story)
 
 
 def test_without_columns_all_of_the_query_are_shown_once_there_is_a_row(space: Space) -> None:

@@ -84,7 +84,10 @@ class LiveResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events until there are no more, or the browser has gone."""
-        del scope
+        if scope["method"] == "HEAD":
+            # Answered, because Starlette routes it with GET, and the stream that it must not be sent would never end.
+            await self.stream_response(send)
+            return
         sql, parameters, key = self._asked
         answers = self._space.live(sql, parameters, key=key)
         assert isinstance(answers, AsyncGenerator), "it has to be closed here, not whenever it is collected"

@@ -34,7 +34,7 @@ class Browser:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    async def connect(self, path: str = "/", *, receive_buffer: int | None = None) -> None:
+    async def connect(self, path: str = "/", *, method: str = "GET", receive_buffer: int | None = None) -> None:
         """Connect as a browser does: with the id of the last event that it has seen whole."""
         connection = socket.socket()
         if receive_buffer is not None:
@@ -44,7 +44,7 @@ class Browser:
         self._reader, self._writer = await asyncio.open_connection(sock=connection, limit=1 << 14)
         seen = f"last-event-id: {self.last_id}\r\n" if self.last_id else ""
         # 1.0, because the body is then what is sent, and not in chunks of it.
-        self._writer.write(f"GET {path} HTTP/1.0\r\nhost: localhost\r\n{seen}\r\n".encode())
+        self._writer.write(f"{method} {path} HTTP/1.0\r\nhost: localhost\r\n{seen}\r\n".encode())
         self.status, *lines = (await self._reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
         self.headers = {name: value for name, _, value in (line.decode().partition(": ") for line in lines)}
 

@@ -294,6 +294,17 @@ def test_when_the_space_is_closed_the_stream_ends(space: Space) -> None:
     told(space, story)
 
 
+def test_who_asks_for_the_head_alone_is_answered_at_once(space: Space) -> None:
+    async def story(browser: Browser) -> None:
+        await browser.connect(method="HEAD")
+        assert browser.headers["content-type"] == "text/event-stream; charset=utf-8"
+        with pytest.raises(asyncio.IncompleteReadError):
+            await browser.next()
+        assert not space._engine.live._watched
+
+    told(space, story)
+
+
 def test_a_query_that_is_refused_is_an_error_before_anything_is_sent(
     space: Space, caplog: pytest.LogCaptureFixture
 ) -> None:

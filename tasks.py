@@ -122,7 +122,8 @@ def flights(rest: list[str]) -> int:
 
 def lock(rest: list[str]) -> int:
     """Write `requirements.lock` anew from pyproject.toml (needs uv)."""
-    command = ["uv", "pip", "compile", "pyproject.toml", "--group", "dev", "--extra", "cli", "--universal"]
+    extras = [word for extra in ("cli", "qt", "starlette", "textual") for word in ("--extra", extra)]
+    command = ["uv", "pip", "compile", "pyproject.toml", "--group", "dev", *extras, "--universal"]
     options = ["--generate-hashes", "--no-emit-index-url", "--no-annotate", "--quiet", "--output-file", str(LOCK)]
     return subprocess.run([*command, *options, *rest], cwd=ROOT, check=False).returncode
 

@@ -23,7 +23,7 @@ LAYERS = (
     ("_reactive", "_transport", "relay"),
     ("_driver",),
     ("space",),
-    ("cli", "studio", "testing"),
+    ("cli", "studio", "testing", "qt", "starlette", "textual"),
 )
 """From the bottom up. A layer may import those above it in this list; names on one line are strangers."""
 

@@ -1,4 +1,4 @@
-"""`python -m bench [append|receive|waiting|waking|rebuild|late|recording|large|live|bytes|all] [--json]`: measure, and print."""
+"""`python -m bench [WHAT] [--json]`: measure, and print. `--help` lists what there is; without it, all."""
 
 import argparse
 import sys

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import append, large, late, live, receive, recording, report, size, waiting, waking
+from bench import append, large, late, live, reading, receive, recording, report, size, waiting, waking
 from bench.rounds import Amount, Figure
 from bench.size import Cost
 
 SPEEDS: Final[dict[str, Callable[[Path], Iterator[Figure] | Iterator[Figure | Amount]]]] = {
     "append": append.measure,
     "receive": receive.measure_receiving,
+    "reading": reading.measure,
     "waiting": waiting.measure,
     "waking": waking.measure,
     "rebuild": receive.measure_rebuilding,

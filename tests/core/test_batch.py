@@ -194,7 +194,8 @@ def test_split_runs_keep_every_record_in_order_and_fit_an_envelope_each() -> Non
     for _ in range(60):
         sizes = rng.choices((0, 10, 1000, EVENT_PAYLOAD_BYTES_MAX - 8), (8, 4, 2, 1), k=rng.choice((1, 40, 2500)))
         records = [
-            Record(Hlc(hlc), 0, rng.choice("abc") * NAME_BYTES_MAX, 1, bytes(size)) for hlc, size in enumerate(sizes, 1)
+            Record(Hlc(hlc), 0, rng.choice("abc") * NAME_BYTES_MAX, 1, pack({"": bytes(size)}))
+            for hlc, size in enumerate(sizes, 1)
         ]
         runs = split_records(records)
         assert [record for run in runs for record in run] == records
@@ -203,6 +204,18 @@ def test_split_runs_keep_every_record_in_order_and_fit_an_envelope_each() -> Non
             assert 1 <= len(run) <= ENVELOPE_EVENTS_MAX
             assert size <= BATCH_BYTES_GOAL
             assert padded_size(size + 4096 * 74) + OVERHEAD_BYTES <= ENVELOPE_BYTES_MAX
+
+
+@pytest.mark.parametrize("values", [[[0] * 100] * 45, [{"a": [0] * 99}] * 45, [[[[[[]]]]]] * 900])
+def test_what_nests_more_than_an_envelope_may_is_sealed_in_several_and_refused_in_one(values: list[object]) -> None:
+    records = tuple(Record(Hlc(hlc), 0, "a", 1, pack({"k": values})) for hlc in range(1, 8))
+    [first, second, third] = split_records(list(records))
+
+    assert first + second + third == records
+    for run in (first, second, third):
+        assert decode_batch(encode_batch(Batch(run, ()))).records == run
+    with pytest.raises(Malformed, match="the payloads nest more than 15000 values in all"):
+        decode_batch(encode_batch(Batch(first + second, ())))
 
 
 def test_an_empty_list_splits_into_nothing() -> None:

@@ -158,6 +158,10 @@ NOT_CANONICAL = {
     "the code that is never used": b"\x81" + pack("k") + b"\xc1",
     "a list that claims 4 GiB": b"\x81" + pack("k") + b"\xdd" + b"\xff" * 4,
     "text that claims 4 GiB": b"\x81" + pack("k") + b"\xdb" + b"\xff" * 4,
+    "an empty list in the longest form, in a large payload": b"\x82"
+    + pack("a" * 2_000)
+    + b"\xc0\xa1k\x91\xdd"
+    + bytes(4),
     "a hundred thousand nested lists": b"\x81" + pack("k") + b"\x91" * 100_000 + b"\x90",
     "a payload past the limit": pack({"k": bytes(EVENT_PAYLOAD_BYTES_MAX)}),
 }

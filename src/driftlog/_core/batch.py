@@ -16,13 +16,14 @@ from driftlog._core.limits import (
     ENVELOPE_BYTES_MAX,
     ENVELOPE_EVENTS_MAX,
     ENVELOPE_HEADS_MAX,
+    ENVELOPE_NESTED_VALUES_MAX,
     EVENT_PAYLOAD_BYTES_MAX,
     EVENT_VERSION_MAX,
     HLC_MAX,
     WALL_MS_MAX,
 )
 from driftlog._core.names import NAME_BYTES_MAX, is_name
-from driftlog._core.values import OutsideDomain, check_payload
+from driftlog._core.values import OutsideDomain, Room, check_payload, nested_values
 from driftlog._core.version_vector import Head
 from driftlog._core.wire import Malformed, Reader, unzigzag, write_sized, write_uint, zigzag
 
@@ -137,6 +138,7 @@ def _decode_records(reader: Reader, types: list[tuple[str, int]]) -> tuple[Recor
     last = 0
     types_seen = 0
     uint = reader.uint
+    room = Room(ENVELOPE_NESTED_VALUES_MAX)
     for _ in range(count):
         step = uint("stamp", HLC_MAX - last)
         if step == 0:
@@ -152,7 +154,7 @@ def _decode_records(reader: Reader, types: list[tuple[str, int]]) -> tuple[Recor
         payload = reader.sized("payload", EVENT_PAYLOAD_BYTES_MAX)
         try:
             # Floats are the app's choice; a device that forwards an event of an unknown type cannot know it.
-            check_payload(payload, is_float_allowed=True)
+            check_payload(payload, is_float_allowed=True, room=room)
         except OutsideDomain as error:
             raise Malformed(str(error)) from error
         name, marked_version = types[index]
@@ -173,14 +175,21 @@ def split_records(records: list[Record]) -> list[tuple[Record, ...]]:
     """Cut a device's unsealed events into runs that each fit one envelope, in order."""
     runs: list[tuple[Record, ...]] = []
     run: list[Record] = []
-    size = 0
+    size = nested = 0
     for record in records:
         cost = len(record.payload) + RECORD_OVERHEAD_BYTES
-        if run and (len(run) == ENVELOPE_EVENTS_MAX or size + cost > BATCH_BYTES_GOAL):
+        values = nested_values(record.payload)
+        is_full = (
+            len(run) == ENVELOPE_EVENTS_MAX
+            or size + cost > BATCH_BYTES_GOAL
+            or nested + values > ENVELOPE_NESTED_VALUES_MAX
+        )
+        if run and is_full:
             runs.append(tuple(run))
-            run, size = [], 0
+            run, size, nested = [], 0, 0
         run.append(record)
         size += cost
+        nested += values
     if run:
         runs.append(tuple(run))
     return runs

@@ -27,7 +27,11 @@ VALUE_DEPTH_MAX: Final = 16
 """Nesting beyond this is a program's, not a person's; it keeps every recursive reader off the stack's end."""
 
 NESTED_VALUES_MAX: Final = 10_000
-"""In the lists and maps of one payload: each costs the reader about 1 µs, and an envelope may hold eight such payloads."""
+"""In the lists and maps of one payload: each costs the reader about 1 µs."""
+
+ENVELOPE_NESTED_VALUES_MAX: Final = 15_000
+"""In all payloads of one envelope, so that no mebibyte costs its reader more than 50 ms. Events that hold more are sealed in
+several."""
 
 HLC_MAX: Final = (1 << 63) - 1
 """A stamp fits SQLite's signed 64-bit integer: the year 6429 in milliseconds, shifted by the counter."""

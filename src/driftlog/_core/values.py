@@ -26,6 +26,7 @@ SMALL_PAYLOAD_BYTES: Final = 1 << 10
 WHERE_CHARS_MAX: Final = 40
 """Of each name in a refusal's words: a key may be as long as a payload, and a refusal travels to other devices."""
 
+_HEAD_BYTES_MAX: Final = 5
 _INFINITY: Final = float("inf")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -48,8 +49,21 @@ class OutsideDomain(ValueError):
     """A value that no event may hold; the message names where it stands and what it is."""
 
 
-def check_payload(payload: bytes, *, is_float_allowed: bool) -> dict[str, object]:
-    """Decode a payload, and refuse it unless it is canonical and every value is in the domain.
+class Room:
+    """What is left for the nested values of several payloads that are read together."""
+
+    def __init__(self, values: int) -> None:
+        self._values = self._left = values
+
+    def take(self, values: int) -> None:
+        """Use some of it, or raise `OutsideDomain`."""
+        self._left -= values
+        if self._left < 0:
+            raise OutsideDomain(f"the payloads nest more than {self._values} values in all")
+
+
+def check_payload(payload: bytes, *, is_float_allowed: bool, room: Room | None = None) -> dict[str, object]:
+    """Decode a payload, and refuse it unless it is canonical, every value is in the domain, and what nests fits in `room`.
 
     Costs about 1 µs for a small event.
     """
@@ -75,7 +89,24 @@ def check_payload(payload: bytes, *, is_float_allowed: bool) -> dict[str, object
         elif kind is int and value <= INT_MAX:  # type: ignore[operator]  # likewise
             continue
         thorough.value(value, (None, name))
+    if room is not None:
+        room.take(thorough.nested_count())
     return fields
+
+
+def nested_values(payload: bytes) -> int:
+    """Count the values in the lists and maps of a payload that is in the domain."""
+    with suppress(msgspec.ValidationError):
+        _decode_plain_map(payload)
+        return 0
+    fields: dict[str, object] = _decode(payload)
+    return sum(map(_values_in, fields.values()))
+
+
+def _values_in(value: object) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return len(value) + sum(map(_values_in, value)) if isinstance(value, list) else 0
 
 
 def _fields(payload: bytes) -> dict[str, object]:
@@ -99,6 +130,15 @@ def _entries(head: bytes) -> int:
     if code <= 0x9F:
         return code & 0x0F
     return int.from_bytes(head[1:3] if code in (0xDC, 0xDE) else head[1:5], "big")
+
+
+def _head_bytes(code: int) -> int:
+    """Give how many bytes stand before the first value of a list or map."""
+    return 1 if code <= 0x9F else 3 if code in (0xDC, 0xDE) else 5
+
+
+def _is_container(code: int) -> bool:
+    return 0x80 <= code <= 0x9F or 0xDC <= code <= 0xDF
 
 
 def _is_map(code: int) -> bool:
@@ -126,9 +166,12 @@ class _Shape:
         self._check_items(items.items(), where, depth)
 
     def _check_list(self, data: msgspec.Raw, where: _Where, depth: int) -> None:
-        with suppress(msgspec.ValidationError):
-            _decode_plain_list(data)
-            return
+        # To find out by a refusal costs more than all else, and a list that begins with a list is often one of lists.
+        head = bytes(memoryview(data)[: _HEAD_BYTES_MAX + 1])
+        if not any(map(_is_container, head[_head_bytes(head[0]) :][:1])):
+            with suppress(msgspec.ValidationError):
+                _decode_plain_list(data)
+                return
         self._check_items(enumerate(_decode_list(data)), where, depth)
 
     def _check_items(self, items: Iterable[tuple[str | int, msgspec.Raw]], around: _Where | None, depth: int) -> None:
@@ -136,7 +179,7 @@ class _Shape:
             data = memoryview(raw)
             code = data[0]
             is_empty = code in (0x80, 0x90)
-            if not (0x80 <= code <= 0x9F or 0xDC <= code <= 0xDF) or (is_empty and depth < VALUE_DEPTH_MAX):
+            if not _is_container(code) or (is_empty and depth < VALUE_DEPTH_MAX):
                 continue
             where = (around, key)
             self._room -= _entries(bytes(data[:5]))
@@ -223,6 +266,10 @@ class _Check:
         # The negated comparison is also true for NaN.
         if not -_INFINITY < value < _INFINITY:
             raise OutsideDomain(f"{_named(where)} is {value!r}; only finite floats have one meaning everywhere")
+
+    def nested_count(self) -> int:
+        """Say how many values there were in lists and maps."""
+        return NESTED_VALUES_MAX - self._room
 
     def _enter(self, count: int, where: _Where) -> None:
         self._room -= count

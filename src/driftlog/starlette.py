@@ -120,7 +120,11 @@ class LiveResponse(StreamingResponse):
                 # Something is sent all the same, so that the browser knows that it is connected.
                 yield _BEAT
             else:
-                yield self._event(first, difference(known.rows, first.rows, first.key_of) if known else None, now)
+                # An id is of a space. That of another query says nothing of rows that have other columns.
+                found = None
+                if known is not None and _are_alike(known.rows, first.rows):
+                    found = difference(known.rows, first.rows, first.key_of)
+                yield self._event(first, found, now)
         coming = asyncio.create_task(_next(answers))
         try:
             while True:
@@ -145,6 +149,10 @@ class LiveResponse(StreamingResponse):
             if len(data) < state.size:
                 return b"event: difference\nid: %b\ndata: %b\n\n" % (state.id.encode(), data)
         return b"event: answer\nid: %b\ndata: %b\n\n" % (state.id.encode(), _whole(answer.rows))
+
+
+def _are_alike(before: tuple[Row, ...], rows: tuple[Row, ...]) -> bool:
+    return not before or not rows or list(before[0]._asdict()) == list(rows[0]._asdict())
 
 
 class _State(NamedTuple):

@@ -36,7 +36,7 @@ def grown(before: Counter[type], after: Counter[type]) -> dict[type, int]:
     return {
         kind: count - before[kind]
         for kind, count in after.items()
-        if count - before[kind] > (0 if kind.__module__.startswith(("driftlog", "apsw")) else 50)
+        if count - before[kind] > (0 if str(kind.__module__).startswith(("driftlog", "apsw")) else 50)
     }
 
 

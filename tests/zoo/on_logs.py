@@ -13,8 +13,9 @@ from driftlog._store import fold as fold_module
 from driftlog._store import store as store_module
 from driftlog._store.chain import Chains
 from driftlog._store.fold import Arrival, Fold
-from driftlog._store.log import BEFORE_ALL, Log
+from driftlog._store.log import BEFORE_ALL, UNDO, Log, Row
 from driftlog._store.meta import Branch, Meta
+from driftlog._store.results import Results
 from driftlog._store.store import Store
 from tests.zoo.mistakes import Zoo
 
@@ -95,25 +96,24 @@ def a_late_event_is_applied_last(patch: pytest.MonkeyPatch) -> None:
 @ZOO.within(5)
 def the_log_is_read_without_an_order(patch: pytest.MonkeyPatch) -> None:
     """A SELECT without ORDER BY gives rows in order for years, until a plan changes."""
-    real = Log.entries
+    real = Log.pages
 
-    def entries(self: Log, *arguments: Any) -> Iterable[Any]:
-        return sorted(real(self, *arguments), key=lambda entry: entry.timestamp.event_hash)
+    def pages(self: Log, *arguments: Any) -> Iterable[list[Row]]:
+        return (sorted(page, key=lambda row: row[2]) for page in real(self, *arguments))
 
-    patch.setattr(Log, "entries", entries)
+    patch.setattr(Log, "pages", pages)
 
 
 @ZOO.within(5)
 def undo_data_of_received_events_is_not_kept(patch: pytest.MonkeyPatch) -> None:
     """Trimmed too early: what is then rewound stays as it was."""
-    real = Log.insert
+    real = Results.write_down
 
-    def insert(
-        self: Log, at: Any, record: Any, state: Any, reason: Any = None, undo: Any = None, touch: Any = None
-    ) -> None:
-        real(self, at, record, state, reason, None, touch)
+    def write_down(self: Results) -> None:
+        self._inserted = [(*row[:UNDO], None, row[-1]) for row in self._inserted]
+        real(self)
 
-    patch.setattr(Log, "insert", insert)
+    patch.setattr(Results, "write_down", write_down)
 
 
 # --- identity ----------------------------------------------------------------------------------------------------------

@@ -48,6 +48,9 @@ def parse_select(statement: Sequence[Token]) -> Select | None:
     words = [token.word for token in statement]
     if words.count("SELECT") != 1 or words[0] != "SELECT" or words.count("FROM") != 1 or _UNKNOWN.intersection(words):
         return None
+    if any(word == "IN" and after.text != "(" for word, after in zip(words, statement[1:], strict=False)):
+        # `x IN tag` is a query of another table that does not look like one.
+        return None
     at = words.index("FROM")
     if _depth(statement[:at]) != 0:
         return None

@@ -127,10 +127,13 @@ class Store:
         self._is_stale = True
         self._fold.roll_back()
         self.verdicts.roll_back()
-        self.watch.roll_back()
         if self.connection.in_transaction:
+            self.watch.roll_back()
             self.connection.execute("ROLLBACK")
             self._data_version = self.connection.data_version()
+        else:
+            # SQLite undid it by itself, or it was committed and then interrupted.
+            self.watch.doubt()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

@@ -1,9 +1,8 @@
 """Watching a connection for the rows its transactions change, whoever changes them and by whatever statement.
 
 SQLite's preupdate hook reports each row before and after: of inserts, updates, deletes and REPLACEs, of cascades and
-triggers, and of a rewind that puts rows back. It does not report what was rolled back to a savepoint, nor dropped tables and
-a DELETE of all rows that was compiled while nobody watched: whoever does that says `note_everything`. While nothing is
-wanted there is no hook, and nothing to pay.
+triggers, and of a rewind that puts rows back. It does not report what was rolled back to a savepoint, nor dropped tables:
+whoever drops them says `note_everything`. While nothing is wanted there is no hook, and nothing to pay.
 """
 
 from threading import Lock
@@ -33,6 +32,8 @@ class Watch:
     def want(self, tables: frozenset[str]) -> None:
         """Report changes of these tables from now on, and of no others."""
         if bool(tables) is not bool(self._tables):
+            # Expires what was compiled while nobody watched, such as a DELETE of all rows that would report none of them.
+            self._connection.authorizer = self._connection.authorizer
             # By an id of its own, beside the hook that records undo data.
             self._connection.preupdate_hook(self._see if tables else None, id=self)
             # What others wrote until now is in the first answers.
@@ -41,6 +42,8 @@ class Watch:
         self.is_on = bool(tables)
         if not tables:
             self._begun = Changes()
+            with self._taking:
+                self._committed = Changes()
 
     def move_to(self, connection: apsw.Connection) -> None:
         """Watch another connection to the same file instead; what happened in between is not known."""
@@ -79,6 +82,12 @@ class Watch:
         """Take note that the transaction was undone."""
         if self._begun:
             self._begun = Changes()
+
+    def doubt(self) -> None:
+        """Take note that a transaction ended, and that nobody knows how."""
+        if self._begun:
+            self.note_everything()
+            self.commit()
 
     def take(self) -> Changes | None:
         """Take what was committed since this was last asked, None for nothing."""

@@ -193,7 +193,9 @@ class Engine:
         if not self._lock.take_if_free():
             return False
         try:
-            self._store.watch.want(tables)
+            # Closed meanwhile, by a callback perhaps, there is nothing left to watch.
+            if not self._is_closed:
+                self._store.watch.want(tables)
         finally:
             self._lock.let_go()
         return True

@@ -121,15 +121,18 @@ class Line:
             try:
                 self._run_within(self._run)
             except (DriftlogError, apsw.Error) as error:
+                if self._is_closed:
+                    return
                 # Whoever wrote has written, and must not be told otherwise. The next change runs them again.
                 with self._lock:
                     due = list(self._due)
                 _fail([one for watched in due for one in watched.subscriptions], error)
                 return
             finally:
-                if self._is_closed:
-                    self._standing.close()
                 self._running.release()
+                if self._is_closed:
+                    # Whoever closed it meanwhile found this thread at it, and left the file to it.
+                    self.close()
 
     def _run(self) -> None:
         due: dict[Watched, _Rows] = {}
@@ -139,15 +142,15 @@ class Line:
             self._take_due(due)
             return generation
 
-        # Taken before a state is chosen: what is marked from here on may not be in it, and is run again. What is marked by
-        # catching up is in it.
-        self._take_due(due)
         try:
+            # Taken before a state is chosen: what is marked from here on may not be in it, and is run again. What is marked
+            # by catching up is in it.
+            self._take_due(due)
             with self._standing.here(catch_up) as connection:
                 while due:
                     watched = next(iter(due))
                     # Nobody, if an earlier callback closed the last one.
-                    if watched.subscriptions:
+                    if watched.subscriptions and not self._is_closed:
                         self._ask(connection, watched, due, catch_up)
                     del due[watched]
         except BaseException:
@@ -173,7 +176,9 @@ class Line:
                     watched.rows = tuple(fetch_all(connection, watched.sql, watched.parameters))
         except ENVIRONMENT_ERRORS:
             raise
-        except (apsw.Error, UnicodeDecodeError) as error:
+        except Exception as error:  # noqa: BLE001 - whoever wrote has written, and must not be told of somebody's query
+            if self._is_closed:
+                return
             # Of this query and these rows, as a sum that is no integer any more: the others go on.
             _fail(watched.subscriptions, error)
         else:
@@ -193,10 +198,12 @@ class Line:
             if subscription._is_told and not found:
                 continue
             if not subscription._is_told:
-                whole = whole or difference((), rows, key_of)
+                whole = difference((), rows, key_of) if whole is None else whole
             # Looked at just before the call: who was closed by an earlier callback is not called any more.
             if not subscription.is_closed and not self._is_closed:
-                answer = Answer(rows, found if subscription._is_told else whole or found, key_of)
+                told = found if subscription._is_told else whole
+                assert told is not None
+                answer = Answer(rows, told, key_of)
                 subscription._is_told = True
                 with self._standing.telling(connection):
                     _call(subscription, answer)

@@ -10,6 +10,7 @@ are brought up to date from the changed rows instead, in `_reactive/plan.py`.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from threading import Lock
 from typing import Final
@@ -92,7 +93,7 @@ class Live:
         """Enter a callback, under the lock that writing holds; the line is to be run without it."""
         text = marked_query(sql)
         # The caller's own may change later.
-        parameters = dict(parameters) if isinstance(parameters, Mapping) else tuple(parameters)
+        parameters = _copied(parameters)
         given = _frozen(parameters)
         name = (text, given, tuple(map(type, _values(given))), key, call_soon)
         with self._lock:
@@ -100,12 +101,12 @@ class Live:
                 raise DriftlogError(f"there are {self._count} subscriptions (limit {SUBSCRIPTIONS_MAX}); close some")
             # Before there is a line, which nobody would end if the query is refused.
             read = self._read(connection, text, parameters)
+            watched = self._watched.get(name)
             line = self._line(make_line, call_soon)
             if self._seen_version is None:
                 # So that the first state to be chosen can be known; of earlier ones nothing is.
                 self._seen_version = self._foreign_version()
                 self._generation += 1
-            watched = self._watched.get(name)
             if watched is None:
                 watched = self._watched[name] = self._watch(read, text, parameters, key, line)
             subscription = Subscription(callback, on_error, partial(self._end, name, watched))
@@ -116,16 +117,20 @@ class Live:
 
     def deliver(self) -> None:
         """Tell what was committed and not told yet. Called without the write lock, by whoever may have changed something."""
-        if not self._count:
-            if self._is_wanting:
+        if not self._count and not self._is_wanting:
+            return
+        with self._lock:
+            if not self._count:
                 # Not waited for: if another thread writes, it asks again.
                 self._is_wanting = not self._want(frozenset())
-            return
+                return
         self._mark()
         with self._lock:
             lines = list(self._lines.values())
-        for line in lines:
-            line.wake()
+        with ExitStack() as stack:
+            # Each of them, even if a callback of another is interrupted: nobody else would wake it.
+            for line in reversed(lines):
+                stack.callback(line.wake)
 
     def catch_up(self) -> int | None:
         """Mark what was committed until now, under the lock that writing holds: each query is due by all that it may see.
@@ -145,13 +150,19 @@ class Live:
     def _mark(self) -> None:
         # In one: what another thread has taken and not marked yet would be in a state and due by nobody.
         with self._lock:
-            changes = self._take()
-            if changes is None:
-                return
-            for watched, rows in self._index.affected(changes).items():
-                watched.line.mark(watched, rows)
-            for watched in self._always:
-                watched.line.mark(watched, None)
+            try:
+                changes = self._take()
+                if changes is None:
+                    return
+                for watched, rows in self._index.affected(changes).items():
+                    watched.line.mark(watched, rows)
+                for watched in self._always:
+                    watched.line.mark(watched, None)
+            except BaseException:
+                # An interrupt: which of them were marked is not known.
+                for watched in self._watched.values():
+                    watched.line.mark(watched, None)
+                raise
 
     def doubt(self) -> None:
         """Read through new connections from now on: the machine has failed under the others."""
@@ -206,6 +217,8 @@ class Live:
     def _read(self, connection: apsw.Connection, text: str, parameters: Parameters) -> _Text:
         known = self._texts.get(text)
         if known is not None:
+            # Compiled anew, so that a parameter that SQLite cannot take is refused here, and not when it is first run.
+            connection.execute(f"EXPLAIN {text}", parameters).close()
             return known
         self._shapes = self._shapes or shapes_of(connection)
         [statement] = statements(text)
@@ -248,6 +261,16 @@ class Live:
                 if not watched.line.queries:
                     del self._lines[watched.line.call_soon]
                     watched.line.close()
+
+
+def _copied(parameters: Parameters) -> Parameters:
+    if isinstance(parameters, Mapping):
+        return {name: _kept(value) for name, value in parameters.items()}
+    return tuple(map(_kept, parameters))
+
+
+def _kept(value: SqlValue) -> SqlValue:
+    return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
 
 
 def _frozen(parameters: Parameters) -> tuple[object, ...]:

@@ -79,11 +79,13 @@ class Standing:
     @contextmanager
     def telling(self, connection: apsw.Connection) -> Iterator[None]:
         """Let what this thread reads within see the state that it stands on."""
-        self._told.connection = connection
+        before, self._told.connection = self._told.connection, connection
         try:
             yield
         finally:
-            self._told.connection = None
+            # Once a callback has written, nothing stands any more, for the one around it neither.
+            if self._told.connection is connection:
+                self._told.connection = before
 
     def close(self) -> None:
         """Let go of the file."""

@@ -6,10 +6,15 @@ import sys
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 from driftlog.cli.arguments import UsageError
 from driftlog.errors import InvalidApp
 from driftlog.space.app import App
+
+
+_FILES: Final = dict[str, ModuleType]()
+"""The modules made here from files, by name."""
 
 
 def load_app(name: str) -> App:
@@ -49,18 +54,30 @@ def _import_file(path: Path) -> ModuleType:
         raise UsageError(f"there is no file {path}; check the path of the file that declares the app")
     # As `python file.py` would: its neighbours can be imported.
     _put_first(path.resolve().parent)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = _free_name(path.stem)
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, "the name ends in .py"
     assert spec.loader is not None, "a file has a loader"
     module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(name)
     # Known before it runs, as any module: dataclasses and pickling look their module up by name.
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        del sys.modules[path.stem]
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
         raise _failed(str(path), error) from error
+    _FILES[name] = module
     return module
+
+
+def _free_name(stem: str) -> str:
+    """Give a name for a file's module that replaces no other one: whoever imports `json` later must not get an app."""
+    # One that was made here may be replaced: it is the same file again, or another version of the app.
+    return stem if sys.modules.get(stem) is _FILES.get(stem) else f"{stem}_app_file"
 
 
 def _put_first(directory: Path) -> None:

@@ -3,6 +3,8 @@
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +34,9 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FAMILIAR = {("relay", "_transport"), ("testing", "cli")}
 """Neighbours of one level that may know each other: the relay listens through the transport's interface, and an app that is
 tested in another process is named as on the command line."""
+
+RUNS = {"cli/simulate.py": "driftlog.testing.simulation."}
+"""A command that is another package's front: this one file may import what it runs, and only when it runs (decision 19)."""
 
 STRANGERS = {
     ("_protocol", "_crypto"): "a protocol is a value; checking signatures is an argument",
@@ -80,7 +85,16 @@ def test_imports_point_down(path: Path) -> None:
     if importer == "__init__":
         return  # the package's front door names what is public, from wherever it is made
     for imported, name in own_imports(path):
-        assert is_allowed(importer, imported), f"{path.relative_to(ROOT)} imports {name}"
+        runs = RUNS.get(path.relative_to(SOURCE).as_posix())
+        is_run = runs is not None and name.startswith(runs)
+        assert is_run or is_allowed(importer, imported), f"{path.relative_to(ROOT)} imports {name}"
+
+
+@pytest.mark.parametrize("file", RUNS)
+def test_what_a_command_runs_is_imported_when_it_runs(file: str) -> None:
+    code = f"import sys, driftlog.cli.main; sys.exit(any(name.startswith({RUNS[file]!r}) for name in sys.modules))"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_rule_of_layers_refuses_what_it_is_there_for() -> None:
@@ -89,6 +103,7 @@ def test_the_rule_of_layers_refuses_what_it_is_there_for() -> None:
     assert not is_allowed("_protocol", "_sqlite")
     assert not is_allowed("relay", "_store")
     assert not is_allowed("_driver", "space")
+    assert not is_allowed("cli", "testing")
     assert is_allowed("space", "_driver")
 
 

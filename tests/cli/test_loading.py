@@ -1,5 +1,8 @@
 """An app is found by file or by module, and what is not one is named."""
 
+import importlib
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,3 +85,26 @@ def test_a_file_that_fails_says_how(tmp_path: Path, text: str, said: str) -> Non
     for name in (f"{path}:app", "broken:app"):
         with pytest.raises(InvalidApp, match=said):
             load_app(name)
+
+
+def test_an_app_file_that_bears_a_modules_name_replaces_it_not(
+    tmp_path: Path, app_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Were it replaced, only this test should notice.
+    monkeypatch.setitem(sys.modules, "json", json)
+    path = app_file.rename(tmp_path / "json.py")
+
+    assert load_app(f"{path}:app").name == "org.example.todos"
+
+    assert importlib.import_module("json") is json
+
+
+def test_a_file_that_fails_leaves_the_module_that_was_there(app_file: Path) -> None:
+    load_app(f"{app_file}:app")
+    before = sys.modules["todos"]
+    app_file.write_text("1 / 0")
+
+    with pytest.raises(InvalidApp):
+        load_app(f"{app_file}:app")
+
+    assert sys.modules["todos"] is before

@@ -8,7 +8,10 @@ import pytest
 from driftlog.cli.main import main
 from tests.cli.conftest import CommandLine
 
-COMMANDS = ("demo", "relay", "join", "invite", "sync", "status", "log", "why", "at", "rebuild", "verify", "repair")
+COMMANDS = (
+    *("demo", "relay", "join", "invite", "sync", "status", "log", "why", "at", "rebuild", "verify", "repair"),
+    "simulate",
+)
 
 
 def test_help_names_every_command(driftlog: CommandLine) -> None:
@@ -44,6 +47,9 @@ def test_every_command_explains_itself_and_takes_json(driftlog: CommandLine, com
         ["relay", "--port", "http"],
         ["relay", "--port", "65536"],
         ["demo", "--events", "some"],
+        ["simulate"],
+        ["simulate", "todos.py:app", "--seeds", "0"],
+        ["simulate", "todos.py:app", "--seed", "1", "--seeds", "2"],
     ],
 )
 def test_a_command_line_that_is_wrong_is_exit_code_2(driftlog: CommandLine, arguments: list[str]) -> None:

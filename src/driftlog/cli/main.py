@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from driftlog.cli import at, demo, invite, join, log, rebuild, relay, status, sync, verify, why
+from driftlog.cli import at, demo, invite, join, log, rebuild, relay, simulate, status, sync, verify, why
 from driftlog.cli.arguments import Subparsers, UsageError
 from driftlog.errors import DriftlogError, InvalidKey
 
@@ -31,6 +31,7 @@ _COMMANDS: Final[tuple[Callable[[Subparsers], None], ...]] = (
     at.add,
     rebuild.add,
     verify.add,
+    simulate.add,
 )
 
 

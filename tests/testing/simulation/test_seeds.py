@@ -23,7 +23,7 @@ def test_fleets_agree_after_faults_of_all_kinds(first: int) -> None:
         assert len(plan.faults()) >= 30
         outcome = run(plan, VERSIONS)
         if outcome.failure is not None:
-            pytest.fail(explain(plan, outcome, VERSIONS, f"python3 tasks.py simulate --seed {seed}"))
+            pytest.fail(str(explain(plan, outcome, VERSIONS, f"python3 tasks.py simulate --seed {seed}")))
         simulated.add(outcome)
 
     assert {name for name in FAULTS if simulated.faults[name] < FIRED_MIN} == set(), "faults that hardly fired"

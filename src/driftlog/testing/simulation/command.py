@@ -1,56 +1,32 @@
 """The command: `python -m driftlog.testing.simulation --seeds 2000 --jobs 2`, or `--seed 17` to run one again."""
 
 import argparse
-import importlib
-import logging
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from operator import attrgetter
-from typing import Final
+from collections.abc import Sequence
 
-from driftlog.cli.arguments import UsageError
-from driftlog.cli.loading import load_app
-from driftlog.testing.simulation.example import VERSIONS
+from driftlog.errors import DriftlogError
+from driftlog.testing.simulation.campaign import Asked, Campaign, be_quiet, campaign
 from driftlog.testing.simulation.faults import FAULTS
-from driftlog.testing.simulation.plan import FAULTS_MAX, FAULTS_MIN, draw
-from driftlog.testing.simulation.run import Outcome, run
-from driftlog.testing.simulation.simulating import Simulated, explain
-from driftlog.testing.simulation.versions import Version, Workload
-
-BLOCK_SEEDS: Final = 25
-FAILURES_EXPLAINED_MAX: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the command line asks for, as it can be handed to another process."""
-
-    apps: tuple[tuple[str, str], ...]
-    """Names of apps and workloads, oldest first; none means the example."""
-    faults: tuple[int, int]
-
-    def versions(self) -> Sequence[Version]:
-        """Import them."""
-        return [Version(load_app(app), _load(workload)) for app, workload in self.apps] or VERSIONS
+from driftlog.testing.simulation.plan import FAULTS_MAX, FAULTS_MIN
+from driftlog.testing.simulation.run import run
+from driftlog.testing.simulation.simulating import command_for, explain
+from driftlog.testing.simulation.versions import Version
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; gives 1 if a seed failed, 2 if the command line is wrong."""
     asked = _parser().parse_args(argv)
-    # A relay that is made to fail says so; here that is no news.
-    logging.getLogger("driftlog").setLevel(logging.CRITICAL)
+    be_quiet()
     apps = tuple((one[0], one[1]) for one in [*asked.older, *([asked.app] if asked.app else [])])
     what = Asked(apps, (asked.faults[0], asked.faults[1]))
     try:
-        what.versions()
-    except UsageError as error:
+        versions = what.versions()
+    except DriftlogError as error:
         print(error)
         return 2
     if asked.seed is not None:
-        return _replay(asked.seed, what)
-    return _campaign(range(asked.start, asked.start + asked.seeds), asked.jobs, what)
+        return _replay(asked.seed, what, versions)
+    return _campaign(range(asked.start, asked.start + asked.seeds), asked.jobs, what, versions)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,66 +45,46 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _replay(seed: int, what: Asked) -> int:
-    plan = draw(seed, has_older=len(what.versions()) > 1, faults=what.faults)
-    outcome = run(plan, what.versions())
+def _replay(seed: int, what: Asked, versions: Sequence[Version]) -> int:
+    outcome = run(what.plan(seed), versions)
     if outcome.failure is None:
         print("\n".join(outcome.lines))
         print(f"seed {seed} passes; trace {outcome.trace}")
         return 0
-    print(explain(plan, outcome, what.versions(), f"--seed {seed}"))
+    print(explain(what.plan(seed), outcome, versions, command_for(what.apps, what.faults, seed)))
     return 1
 
 
-def _campaign(seeds: range, jobs: int, what: Asked) -> int:
-    simulated, began, told, failed = Simulated(), time.monotonic(), 0.0, list[int]()
-    for outcome in _outcomes(seeds, jobs, what):
-        simulated.add(outcome)
-        if outcome.failure is not None:
-            failed.append(outcome.seed)
-            if len(failed) <= FAILURES_EXPLAINED_MAX:
-                plan = draw(outcome.seed, has_older=len(what.versions()) > 1, faults=what.faults)
-                print(explain(plan, outcome, what.versions(), f"--seed {outcome.seed}"), end="\n\n", flush=True)
-        spent = time.monotonic() - began
-        if spent - told > 10 or simulated.seeds == len(seeds):
+def _campaign(seeds: range, jobs: int, what: Asked, versions: Sequence[Version]) -> int:
+    began, told = time.monotonic(), 0.0
+
+    def progress(so_far: Campaign) -> None:
+        nonlocal told
+        done, spent = so_far.simulated.seeds, time.monotonic() - began
+        if spent - told > 10 or done == len(seeds):
             told = spent
-            rate = simulated.seeds / spent
-            print(f"{simulated.seeds} of {len(seeds)} seeds, {len(failed)} failed, {rate:.1f} a second", flush=True)
+            print(f"{done} of {len(seeds)} seeds, {len(so_far.failed)} failed, {done / spent:.1f} a second", flush=True)
+
+    found = campaign(
+        what,
+        versions,
+        seeds,
+        jobs=jobs,
+        command=lambda seed: command_for(what.apps, what.faults, seed),
+        tell=lambda explanation: print(explanation, end="\n\n", flush=True),
+        progress=progress,
+    )
     for name in FAULTS:
-        print(f"{simulated.faults[name]:>9,} {name}")
-    print(
+        print(f"{found.simulated.faults[name]:>9,} {name}")
+    print(summary(found))
+    return min(len(found.failed), 1)
+
+
+def summary(found: Campaign) -> str:
+    """Say in a line or two what came of it."""
+    simulated = found.simulated
+    text = (
         f"{simulated.faults.total():,} faults, {simulated.events:,} events, "
         f"agreement at most {simulated.converged_ms_max / 1000:.1f} virtual seconds after the last fault"
     )
-    if failed:
-        print(f"{len(failed)} failed: {' '.join(map(str, failed[:100]))}")
-    return min(len(failed), 1)
-
-
-def _outcomes(seeds: range, jobs: int, what: Asked) -> Iterator[Outcome]:
-    blocks = [seeds[at : at + BLOCK_SEEDS] for at in range(0, len(seeds), BLOCK_SEEDS)]
-    if jobs == 1:
-        for block in blocks:
-            yield from run_block(block, what)
-        return
-    with ProcessPoolExecutor(jobs) as pool:
-        for outcomes in pool.map(run_block, blocks, [what] * len(blocks)):
-            yield from outcomes
-
-
-def run_block(seeds: Sequence[int], what: Asked) -> list[Outcome]:
-    """Run seeds, and go on after a failure."""
-    logging.getLogger("driftlog").setLevel(logging.CRITICAL)
-    versions = what.versions()
-    return [run(draw(seed, has_older=len(versions) > 1, faults=what.faults), versions) for seed in seeds]
-
-
-def _load(name: str) -> Workload:
-    where, colon, attribute = name.partition(":")
-    if not colon:
-        raise UsageError(f"{name!r} names no workload; give module:function")
-    try:
-        found: Workload = attrgetter(attribute)(importlib.import_module(where))
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"there is no workload {name}: {error}") from error
-    return found
+    return f"{text}\n{len(found.failed)} failed: {' '.join(map(str, found.failed[:100]))}" if found.failed else text

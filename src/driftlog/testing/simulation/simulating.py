@@ -67,27 +67,57 @@ def simulate(
         plan = draw(seed, has_older=bool(older), faults=faults)
         outcome = run(plan, versions)
         if outcome.failure is not None:
-            raise SimulationFailed(explain(plan, outcome, versions, _command(seed, versions, faults)))
+            raise SimulationFailed(str(explain(plan, outcome, versions, _command(seed, versions, faults))))
         simulated.add(outcome)
     return simulated
 
 
-def explain(plan: Plan, outcome: Outcome, versions: Sequence[Version], command: str) -> str:
-    """Say what went wrong in a run, how to run it again, and which faults it takes."""
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What went wrong in a run, and the fewest moments of it that still go wrong."""
+
+    seed: int
+    failure: str
+    command: str
+    """Runs the seed again."""
+    faults: int
+    """How many of them it takes."""
+    faults_in_all: int
+    moments: tuple[str, ...]
+    """The faults and work that it takes, in order."""
+    reduced_failure: str
+    """What goes wrong with those: mostly the same."""
+    lines: tuple[str, ...]
+    """The end of what happens then."""
+
+    def __str__(self) -> str:
+        """Say it to a person."""
+        return "\n".join(
+            [
+                f"seed {self.seed}: {self.failure}",
+                f"run it again: {self.command}",
+                f"it fails with {self.faults} of its {self.faults_in_all} faults"
+                + (f", as: {self.reduced_failure}" if self.reduced_failure != self.failure else ""),
+                *(f"  {moment}" for moment in self.moments),
+                "what then happened:",
+                *(f"  {line}" for line in self.lines),
+            ]
+        )
+
+
+def explain(plan: Plan, outcome: Outcome, versions: Sequence[Version], command: str) -> Explanation:
+    """Find out which faults it takes for a run to fail."""
     reduced = reduce(plan, lambda shorter: run(shorter, versions).failure is not None)
     last = run(reduced, versions)
-    moments = [f"  {moment.after_ms} ms later: {moment.name}" for moment in reduced.moments]
-    count = len(reduced.faults())
-    return "\n".join(
-        [
-            f"seed {plan.seed}: {outcome.failure}",
-            f"run it again: {command}",
-            f"it fails with {count} of its {len(plan.faults())} faults"
-            + (f", as: {last.failure}" if last.failure != outcome.failure else ""),
-            *moments,
-            "what then happened:",
-            *(f"  {line}" for line in last.lines[-LINES_SHOWN_MAX:]),
-        ]
+    return Explanation(
+        plan.seed,
+        str(outcome.failure),
+        command,
+        len(reduced.faults()),
+        len(plan.faults()),
+        tuple(f"{moment.after_ms} ms later: {moment.name}" for moment in reduced.moments),
+        str(last.failure),
+        last.lines[-LINES_SHOWN_MAX:],
     )
 
 
@@ -97,12 +127,16 @@ LINES_SHOWN_MAX = 60
 def _command(seed: int, versions: Sequence[Version], faults: tuple[int, int]) -> str:
     """Give a command that runs a seed again, if app and workload can be named; else the call."""
     named = [_names(version) for version in versions]
-    if any(names is None for names in named):
-        return f"simulate(..., seeds=[{seed}])"
+    known = [names for names in named if names is not None]
+    return command_for(known, faults, seed) if len(known) == len(named) else f"simulate(..., seeds=[{seed}])"
+
+
+def command_for(named: Sequence[tuple[str, str]], faults: tuple[int, int], seed: int) -> str:
+    """Give a command that runs a seed again for apps and workloads by name, oldest first; none are the example's."""
     parts = [f"python -m driftlog.testing.simulation --seed {seed}"]
-    for option, names in zip((*["--older"] * (len(named) - 1), "--app"), named, strict=True):
-        assert names is not None
-        parts.append(f"{option} {shlex.quote(names[0])} {shlex.quote(names[1])}")
+    options = [*["--older"] * (len(named) - 1), "--app"] if named else []
+    for option, names in zip(options, named, strict=True):
+        parts.append(f"{option} {shlex.join(names)}")
     if faults != USUAL_FAULTS:
         parts.append(f"--faults {faults[0]} {faults[1]}")
     return " ".join(parts)

@@ -74,6 +74,7 @@ def assert_readable(space: Space) -> None:
     with space.at(entry.timestamp) as past:
         assert past.digest() == space.digest()
     assert len(space.digest()) == 32
+    assert space.query("SELECT count(*) FROM driftlog_pending") == [(1,)]
     status = space.status()
     assert (status.events, status.is_read_only) == (1, True)
     assert space.is_read_only

@@ -14,7 +14,7 @@ from driftlog._reactive.given import Given
 from driftlog._reactive.select import Select, Term, listed
 from driftlog._sqlite.footprint import Footprint, Shape
 from driftlog._sqlite.rows import Parameters
-from driftlog._sqlite.sqltext import Token, fold
+from driftlog._sqlite.sqltext import RESERVED_PREFIXES, Token, fold
 
 PYTHON_TYPES: Final[dict[str, type]] = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
 """Of columns whose values are equal, and in order, to Python as they are to SQLite."""
@@ -56,6 +56,10 @@ def _meets(image: Sequence[Any] | None, condition: Condition) -> bool:
 Reads = Mapping[str, TableReads]
 """By the tables' names."""
 
+SeenThrough = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""By view, table and column: the value that a row of the table must have to be seen through the view. All folded, and only
+of columns that compare in Python as in SQLite."""
+
 _ANY_ROW: Final[tuple[Condition, ...]] = ({},)
 
 
@@ -65,9 +69,20 @@ def reads_of(
     select: Select | None,
     statement: Sequence[Token],
     given: Parameters,
+    views: SeenThrough,
 ) -> Reads:
     """Tell what a query sees, with these parameters."""
     names = {fold(name) for name in footprint.columns_by_table}
+    view = views.get(select.sources[0].table) if select is not None and len(select.sources) == 1 else None
+    # `IN table` reads one without a FROM, even 'table': with a second name of the engine's, nothing is known.
+    if (
+        view is not None
+        and sum(any(prefix in fold(token.text) for prefix in RESERVED_PREFIXES) for token in statement) == 1
+    ):
+        return {
+            name: TableReads(columns, (_condition(shapes[fold(name)], view.get(fold(name), {})),))
+            for name, columns in footprint.columns_by_table.items()
+        }
     if select is None or {source.table for source in select.sources} != names:
         return {name: TableReads(columns, _ANY_ROW) for name, columns in footprint.columns_by_table.items()}
     conditions = _Conditions(select, shapes, statement, given).by_source()
@@ -82,6 +97,10 @@ def reads_of(
         )
         for name, columns in footprint.columns_by_table.items()
     }
+
+
+def _condition(shape: Shape, value_by_column: Mapping[str, Any]) -> Condition:
+    return {shape.columns.index(column): frozenset({value}) for column, value in value_by_column.items()}
 
 
 def exact_type(shape: Shape, column: int) -> type | None:

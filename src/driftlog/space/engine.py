@@ -20,6 +20,7 @@ from driftlog._sqlite.connection import Durability, abandon, connect, empty_wal,
 from driftlog._sqlite.rows import Parameters
 from driftlog._sqlite.wal_writes import hints_for
 from driftlog._store.batches import Received
+from driftlog._store.own_state import connect_for_queries, seen_through, show_own_state
 from driftlog._store.program import Program
 from driftlog._store.reading import check_not_upgrading
 from driftlog._store.rebuilding import Progress, untold
@@ -84,10 +85,11 @@ class Engine:
         self.reopening = Reopening(self._reopen)
         self._store = self._store_on(connection)
         self._appender = Appender(self._store, self._lock)
-        self.live = Live(self._want, self._take_changes, self._foreign_version)
+        self.live = Live(self._want, self._take_changes, self._foreign_version, seen_through(keys.device_key))
         self.telling = Telling(self._store.verdicts, program, keys.device_key, self.settled)
         if not self.is_read_only:
             self._store.rebuild_if_outdated(progress)
+        show_own_state(connection)
         # A space in memory, or one opened read-only, has a single connection.
         is_shared = path == MEMORY or self.is_read_only
         self.reader = Reader(connection, self._lock, path, self.reopening, is_shared=is_shared, vfs=vfs)
@@ -181,7 +183,7 @@ class Engine:
             standing: Standing = SharedStanding(self._connection, self._lock, self.reader.told)
         else:
             name, vfs = self._connection_name, self._vfs
-            standing = Standing(lambda: connect(name, is_read_only=True, vfs=vfs), self._lock, self.reader.told)
+            standing = Standing(lambda: connect_for_queries(name, vfs), self._lock, self.reader.told)
         return Line(standing, call_soon, self._run_within, self.live.catch_up)
 
     def _run_within(self, run: Callable[[], None]) -> None:
@@ -333,6 +335,7 @@ class Engine:
             if not self.is_read_only:
                 empty_wal(connection)
             check_end(connection, self.keys.space, self.path)
+            show_own_state(connection)
             self.reader.reopen(connection)
         except BaseException:
             abandon(connection)

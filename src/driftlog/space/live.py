@@ -20,7 +20,7 @@ import apsw
 from driftlog._core.changes import Changes
 from driftlog._reactive.index import PredicateIndex
 from driftlog._reactive.plan import plan_of
-from driftlog._reactive.reads import Reads, reads_of
+from driftlog._reactive.reads import Reads, SeenThrough, reads_of
 from driftlog._reactive.select import Select, parse_select
 from driftlog._reactive.tally import tally_of
 from driftlog._sqlite.footprint import Footprint, Shape, footprint_of, shapes_of
@@ -55,7 +55,9 @@ class Live:
         want: Callable[[frozenset[str]], bool],
         take: Callable[[], Changes | None],
         foreign_version: Callable[[], int | None],
+        views: SeenThrough,
     ) -> None:
+        self._views = views
         self._want = want
         self._take = take
         self._foreign_version = foreign_version
@@ -205,7 +207,7 @@ class Live:
         asked = (footprint, self._shapes, select, text, statement, parameters)
         plan = plan_of(*asked) or tally_of(*asked)
         watched = Watched(text, parameters, key or _key_of(select, self._shapes), line, plan)
-        reads = reads_of(footprint, self._shapes, select, statement, parameters)
+        reads = reads_of(footprint, self._shapes, select, statement, parameters, self._views)
         self._index.add(watched, reads)
         self._reads[watched] = reads
         line.queries += 1

@@ -26,7 +26,8 @@ class Reading:
     def query(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Give the rows of a query on the app's tables: `row.id`, `row["id"]`, `row[0]`.
 
-        The engine's own tables begin with `driftlog_`; `driftlog_rejected` is there to be read.
+        The engine's own tables begin with `driftlog_`; `driftlog_pending`, `driftlog_rejected`, `driftlog_held`,
+        `driftlog_unknown` and `driftlog_device` are there to be read (`docs/live.md`).
         """
         self._engine.check_open()
         with storage_errors(self._engine.path), self._engine.reader.connection() as connection:

@@ -38,9 +38,9 @@ def test_an_app_without_mistakes_passes(driftlog: CommandLine) -> None:
 def test_a_mistake_fails_and_the_command_that_is_printed_fails_the_same_seed(
     driftlog: CommandLine, app_file: Path
 ) -> None:
-    app_file.write_text(MISTAKEN)
+    app_file.write_text(MISTAKEN.replace("def work", "def use"))
 
-    outcome = driftlog("simulate", "todos.py:app", "--work", "todos.py:work", "--start", "6", "--seeds", "1", *FEW)
+    outcome = driftlog("simulate", "todos.py:app", "--work", "todos.py:use", "--start", "6", "--seeds", "1", *FEW)
 
     assert outcome.code == 1
     assert outcome.out.startswith("seed 6: Broken: ")
@@ -73,6 +73,24 @@ def test_the_seeds_are_those_from_the_start_on(driftlog: CommandLine, app_file: 
     outcome = driftlog("simulate", "todos.py:app", "--start", "40", "--seeds", "2", "--faults", "1", "1", "--json")
 
     assert outcome.json["failed"] == [40, 41]
+
+
+def test_a_file_that_declares_app_and_work_is_run_once(driftlog: CommandLine, app_file: Path) -> None:
+    app_file.write_text(TODOS + WORK + "\nprint('run', end=' ')\n")
+
+    outcome = driftlog("simulate", "todos.py:app", "--seed", "1", *FEW)
+
+    assert outcome.out.startswith("run 1 seeds, 0 failed; ")
+
+
+def test_where_nothing_was_appended_nothing_was_shown(driftlog: CommandLine, app_file: Path) -> None:
+    app_file.write_text(TODOS + "\ndef work(space, random):\n    pass\n")
+
+    outcome = driftlog("simulate", "todos.py:app", "--seed", "1", *FEW, "--json")
+
+    assert outcome.code == 1
+    assert outcome.json["failed"] == []
+    assert "todos.py:work appended no event" in outcome.err
 
 
 def test_work_may_stand_in_another_file_and_appends_the_apps_events(driftlog: CommandLine, tmp_path: Path) -> None:

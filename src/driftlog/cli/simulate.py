@@ -1,6 +1,7 @@
 """`driftlog simulate`: fleets of devices with an app go through faults of all kinds, drawn from seeds, and must agree.
 
-Exit code 1 if a seed failed. The simulator is imported when it runs, not before: no other command needs it.
+Exit code 1 if a seed failed, or nothing was appended. The simulator is imported when it runs, not before: no other
+command needs it.
 """
 
 import argparse
@@ -83,6 +84,10 @@ def run(options: argparse.Namespace) -> int:
         print_json(_plain(found, explained))
     else:
         print(f"{found.simulated.seeds} seeds, {len(found.failed)} failed; {summary(found)}")
+    if not found.failed and found.simulated.events == 0:
+        # Devices without events always agree. Refused ones are answers that users get, so a run lets them pass.
+        note(f"{work} appended no event, so nothing was shown; is each of its appends refused?")
+        return 1
     return min(len(found.failed), 1)
 
 

@@ -325,16 +325,8 @@ class Store:
         integrated = self._integrate([Arrival(at, record) for at, record in arrived.items()])
         if held:
             self._first_held = self.log.first_held()
-        return Received(
-            new,
-            integrated.applied - integrated.replayed,
-            integrated.replayed,
-            held,
-            void,
-            waiting,
-            dropped,
-            integrated.way,
-        )
+        applied = integrated.applied - integrated.replayed
+        return Received(new, applied, integrated.replayed, held, void, waiting, dropped, integrated.way)
 
     def _sort_out(self, device: DeviceKey, records: list[Record], arrived: dict[Timestamp, Record]) -> int:
         """Put events that are due into `arrived`, log those that are held and count them; pass over known ones."""

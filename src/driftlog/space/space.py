@@ -209,7 +209,7 @@ class Space(Reading, Watching):
     def close(self) -> None:
         """Stop syncing and let go of the file. May be called twice."""
         check_not_upgrading()
-        self._syncing.stop()
+        self._syncing.close()
         self._engine.close()
 
     def __enter__(self) -> Self:

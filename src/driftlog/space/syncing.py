@@ -11,13 +11,15 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from threading import Condition, Lock, Thread
+from threading import Lock, Thread
 from urllib.parse import urlsplit
 
 from driftlog._driver.driver import run
 from driftlog._protocol.device_values import Phase, SyncState
 from driftlog._transport.websocket import connect
 from driftlog.errors import DriftlogError, InvalidAddress, RelayRefused
+from driftlog.space.answer import CallSoon, OnError
+from driftlog.space.board import Board, OnStates
 from driftlog.space.engine import Engine
 from driftlog.space.replica import SpaceReplica
 
@@ -25,38 +27,6 @@ _log = logging.getLogger("driftlog")
 
 SCHEMES = ("ws", "wss")
 OVER = (Phase.STOPPED,)
-
-
-class Board:
-    """The latest state of every conversation of a space, which can be waited on."""
-
-    def __init__(self) -> None:
-        self._condition = Condition()
-        self._state_by_url: dict[str, SyncState] = {}
-        self._changes = 0
-
-    def post(self, url: str, state: SyncState) -> None:
-        """Set the state of a conversation."""
-        with self._condition:
-            self._state_by_url[url] = state
-            self._changes += 1
-            self._condition.notify_all()
-
-    def forget(self, urls: Sequence[str]) -> None:
-        """Drop what an earlier conversation left, so that it is not taken for a new one's."""
-        with self._condition:
-            for url in urls:
-                self._state_by_url.pop(url, None)
-
-    def read(self) -> tuple[int, dict[str, SyncState]]:
-        """Give the number of changes so far, and all states."""
-        with self._condition:
-            return self._changes, dict(self._state_by_url)
-
-    def wait_past(self, changes: int, timeout: float | None) -> bool:
-        """Block until there have been more changes than that, and tell whether it was in time."""
-        with self._condition:
-            return self._condition.wait_for(lambda: self._changes > changes, timeout)
 
 
 class Register:
@@ -216,6 +186,15 @@ class Syncing:
         """Give the latest state of every conversation."""
         _, states = self._board.read()
         return states
+
+    def watch(self, callback: OnStates, call_soon: CallSoon | None, on_error: OnError | None) -> Callable[[], None]:
+        """Call back with the states; give the function that ends that."""
+        return self._board.watch(callback, call_soon, on_error)
+
+    def close(self) -> None:
+        """End all background syncs, and with that said, call nobody back any more."""
+        self.stop()
+        self._board.close()
 
     def stop(self) -> None:
         """End all background syncs."""

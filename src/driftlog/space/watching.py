@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from driftlog._core.clock import Timestamp
+from driftlog._protocol.device_values import SyncState
 from driftlog._sqlite.rows import Parameters
 from driftlog.space.answer import Answer, CallSoon, OnAnswer, OnError, Subscription
 from driftlog.space.effects import Effects
@@ -11,6 +12,7 @@ from driftlog.space.iterating import answers
 from driftlog.space.past import check_timestamp
 from driftlog.space.settling import settle
 from driftlog.space.status import Comparison, Verdict
+from driftlog.space.syncing import Syncing
 
 
 class Watching:
@@ -18,6 +20,7 @@ class Watching:
 
     _engine: Engine
     _effects: Effects
+    _syncing: Syncing
 
     def subscribe(
         self,
@@ -58,6 +61,26 @@ class Watching:
             return self.subscribe(sql, callback, parameters, key=key, call_soon=call_soon, on_error=on_error)
 
         return answers(subscribe)
+
+    def subscribe_sync(
+        self,
+        callback: Callable[[dict[str, SyncState]], object],
+        *,
+        call_soon: CallSoon | None = None,
+        on_error: OnError | None = None,
+    ) -> Callable[[], None]:
+        """Call back with how this space stands with each relay, by URL: now, and whenever that has become something else.
+
+        Gives the function that ends that: no call begins after it. Called without any lock, in the thread that brought the
+        news, which is the sync's own and waits; so such a callback must not stop that sync, nor close the space. With
+        `call_soon`, in the thread to which that takes a function, and there it may. However much changes before it is
+        called, only the newest is told. Errors go where those of `subscribe` go.
+
+        A relay with which no conversation was begun since the space was opened is not among them. What no relay is known to
+        hold is in a view: `driftlog_pending`.
+        """
+        self._engine.check_open()
+        return self._syncing.watch(callback, call_soon, on_error)
 
     def on_verdict(self, callback: Callable[[Verdict], None], *, of_all_devices: bool = False) -> Callable[[], None]:
         """Call back whenever an event of this device becomes rejected, or is accepted again; of any device, if you say so.

@@ -1,5 +1,6 @@
 """An app goes through the simulator from the command line, and what fails there can be run again from there."""
 
+import logging
 import shlex
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def test_an_app_without_mistakes_passes(driftlog: CommandLine) -> None:
 
     assert outcome.code == 0, outcome.out
     assert outcome.out.startswith("2 seeds, 0 failed; ")
+    assert logging.getLogger("driftlog").level == logging.NOTSET, "whoever called it logs as before"
 
 
 def test_a_mistake_fails_and_the_command_that_is_printed_fails_the_same_seed(

@@ -46,7 +46,7 @@ def add(commands: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Simulate."""
-    from driftlog.testing.simulation.campaign import Asked, be_quiet, campaign
+    from driftlog.testing.simulation.campaign import Asked, campaign, quiet
     from driftlog.testing.simulation.command import summary
     from driftlog.testing.simulation.simulating import USUAL_FAULTS
 
@@ -69,8 +69,7 @@ def run(options: argparse.Namespace) -> int:
         if not options.json:
             print("\n".join(printable(line) for line in str(explanation).split("\n")), end="\n\n", flush=True)
 
-    be_quiet()
-    with _progress(len(seeds), is_drawn=sys.stderr.isatty() and not options.json) as progress:
+    with quiet(), _progress(len(seeds), is_drawn=sys.stderr.isatty() and not options.json) as progress:
         found = campaign(
             asked,
             versions,

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -65,9 +66,16 @@ def campaign(
     return found
 
 
-def be_quiet() -> None:
-    """Log nothing: a relay that is made to fail says so, which is no news here."""
-    logging.getLogger("driftlog").setLevel(logging.CRITICAL)
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Log nothing within: a relay that is made to fail says so, which is no news here."""
+    logger = logging.getLogger("driftlog")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _outcomes(asked: Asked, versions: Sequence[Version], seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
@@ -81,9 +89,9 @@ def _outcomes(asked: Asked, versions: Sequence[Version], seeds: Sequence[int], j
             yield from outcomes
 
 
+@quiet()
 def run_block(seeds: Sequence[int], asked: Asked) -> list[Outcome]:
     """Run seeds in a process of a pool."""
-    be_quiet()
     versions = asked.versions()
     return [run(asked.plan(seed), versions) for seed in seeds]
 

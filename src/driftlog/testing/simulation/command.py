@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from driftlog.errors import DriftlogError
-from driftlog.testing.simulation.campaign import Asked, Campaign, be_quiet, campaign
+from driftlog.testing.simulation.campaign import Asked, Campaign, campaign, quiet
 from driftlog.testing.simulation.faults import FAULTS
 from driftlog.testing.simulation.plan import FAULTS_MAX, FAULTS_MIN
 from driftlog.testing.simulation.run import run
@@ -13,10 +13,10 @@ from driftlog.testing.simulation.simulating import command_for, explain
 from driftlog.testing.simulation.versions import Version
 
 
+@quiet()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; gives 1 if a seed failed, 2 if the command line is wrong."""
     asked = _parser().parse_args(argv)
-    be_quiet()
     apps = tuple((one[0], one[1]) for one in [*asked.older, *([asked.app] if asked.app else [])])
     what = Asked(apps, (asked.faults[0], asked.faults[1]))
     try:

@@ -127,6 +127,25 @@ def test_who_comes_back_later_is_sent_one_difference_from_what_it_has(space: Spa
     told(space, story)
 
 
+def test_an_id_of_a_query_with_other_columns_is_answered_with_the_whole_answer(space: Space) -> None:
+    fill(space, 20)
+    ids: list[str] = []
+
+    async def asks_for_less(browser: Browser) -> None:
+        await browser.connect()
+        await browser.next()
+        ids.append(browser.last_id)
+
+    async def comes_with_its_id(browser: Browser) -> None:
+        [browser.last_id] = ids
+        await browser.connect()
+        assert (await browser.next()).name == "answer"
+        assert [row["id"] for row in browser.rows] == [row["id"] for row in rows_of(space)]
+
+    told(space, asks_for_less, sql="SELECT done FROM todo ORDER BY text, id")
+    told(space, comes_with_its_id, sql="SELECT text, done, id FROM todo ORDER BY text, id")
+
+
 def test_another_server_that_knows_nothing_of_the_id_sends_the_whole_answer_or_nothing(space: Space) -> None:
     fill(space, 20)
 

@@ -86,6 +86,8 @@ def test_devices_that_sync_end_with_the_same_tables(relay: RelayThread, devices:
     settle(a, b, relay=relay)
 
     assert a.digest() == b.digest()
+    # What came last is in the tables a moment before the sync says that it has caught up.
+    assert synced(a, relay)
     status = a.status()
     assert (status.pending, status.confirmed, status.events) == (0, 1, 3)
     assert [relay_status.state.phase for relay_status in status.relays if relay_status.state] == [Phase.SYNCED]

@@ -52,7 +52,7 @@ def measure(directory: Path) -> Iterator[Amount]:
             payload = msgspec.msgpack.encode({"k": values(size - _OTHER_BYTES)})
             events = min(BATCH_BYTES // len(payload), ENVELOPE_EVENTS_MAX)
             records = tuple(Record(Hlc(hlc), 0, "a", 1, payload) for hlc in range(1, events + 1))
-            yield from _amounts(shape, split_records(list(records))[0])
+            yield from _amounts(shape, next(split_records(records)))
             yield from _amounts(shape, records)
 
 

@@ -197,7 +197,7 @@ def test_split_runs_keep_every_record_in_order_and_fit_an_envelope_each() -> Non
             Record(Hlc(hlc), 0, rng.choice("abc") * NAME_BYTES_MAX, 1, pack({"": bytes(size)}))
             for hlc, size in enumerate(sizes, 1)
         ]
-        runs = split_records(records)
+        runs = list(split_records(records))
         assert [record for run in runs for record in run] == records
         for run in runs:
             size = sum(len(record.payload) + RECORD_OVERHEAD_BYTES for record in run)
@@ -209,7 +209,7 @@ def test_split_runs_keep_every_record_in_order_and_fit_an_envelope_each() -> Non
 @pytest.mark.parametrize("values", [[[0] * 100] * 45, [{"a": [0] * 99}] * 45, [[[[[[]]]]]] * 900])
 def test_what_nests_more_than_an_envelope_may_is_sealed_in_several_and_refused_in_one(values: list[object]) -> None:
     records = tuple(Record(Hlc(hlc), 0, "a", 1, pack({"k": values})) for hlc in range(1, 8))
-    [first, second, third] = split_records(list(records))
+    [first, second, third] = split_records(records)
 
     assert first + second + third == records
     for run in (first, second, third):
@@ -219,7 +219,16 @@ def test_what_nests_more_than_an_envelope_may_is_sealed_in_several_and_refused_i
 
 
 def test_an_empty_list_splits_into_nothing() -> None:
-    assert split_records([]) == []
+    assert list(split_records([])) == []
+
+
+def test_to_give_one_run_no_more_is_looked_at_than_the_record_after_it() -> None:
+    records = iter([Record(Hlc(hlc), 0, "a", 1, pack({"k": [0] * 9_000})) for hlc in range(1, 5)])
+
+    first = next(split_records(records))
+
+    assert [record.hlc for record in first] == [1]
+    assert [record.hlc for record in records] == [3, 4]
 
 
 def test_stamps_that_do_not_increase_are_our_own_mistake() -> None:

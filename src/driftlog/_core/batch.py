@@ -4,6 +4,7 @@ Padding is PADMÉ (Nikitin et al., "Reducing Metadata Leakage from Encrypted Fil
 with a floor: at most 12 % more bytes, and the length gives away only its magnitude. Layout in `docs/format.md`.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -171,9 +172,12 @@ BATCH_BYTES_GOAL = 512 << 10
 """Envelopes are filled up to here: half the limit, so that padding and heads never carry one over it."""
 
 
-def split_records(records: list[Record]) -> list[tuple[Record, ...]]:
-    """Cut a device's unsealed events into runs that each fit one envelope, in order."""
-    runs: list[tuple[Record, ...]] = []
+def split_records(records: Iterable[Record]) -> Iterator[tuple[Record, ...]]:
+    """Cut a device's unsealed events into runs that each fit one envelope, in order.
+
+    One at a time: whoever seals takes the first, and to count the nested values of all that follow, once for each envelope,
+    would cost more than sealing.
+    """
     run: list[Record] = []
     size = nested = 0
     for record in records:
@@ -185,11 +189,10 @@ def split_records(records: list[Record]) -> list[tuple[Record, ...]]:
             or nested + values > ENVELOPE_NESTED_VALUES_MAX
         )
         if run and is_full:
-            runs.append(tuple(run))
+            yield tuple(run)
             run, size, nested = [], 0, 0
         run.append(record)
         size += cost
         nested += values
     if run:
-        runs.append(tuple(run))
-    return runs
+        yield tuple(run)

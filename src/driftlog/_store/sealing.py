@@ -25,7 +25,7 @@ def seal_pending(log: Log, chains: Chains, meta: Meta, device: DeviceKey, seal: 
     if head is not None and not chains.holds(device, head):
         return 0
     while records := log.own_after(device, sealed_hlc, ENVELOPE_EVENTS_MAX):
-        run = split_records(records)[0]
+        run = next(split_records(records))
         heads = chains.untold(device, ENVELOPE_HEADS_MAX)
         batch_seq = BatchSeq(head.batch_seq + 1 if head else 1)
         envelope = seal(Batch(run, tuple(heads)), batch_seq, head.hash if head else NO_ENVELOPE)

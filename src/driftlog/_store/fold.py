@@ -18,7 +18,7 @@ from driftlog._core.merge import Extend, Way, Weave, is_rebuild_cheaper, plan_re
 from driftlog._core.retraction import named_by
 from driftlog._core.touch import TouchIndex
 from driftlog._store.judging import Judge
-from driftlog._store.log import APPLIED, BEFORE_ALL, HELD, PAGE_ROWS, STATE, UNDO, Log, Outcome, Row
+from driftlog._store.log import APPLIED, BEFORE_ALL, HELD, PAGE_ROWS, STATE, TOUCH, UNDO, Log, Outcome, Row
 from driftlog._store.program import Program
 from driftlog._store.results import Results, Verdict, pages_with, place_and_record, place_of
 from driftlog._store.tail import Tail
@@ -77,7 +77,7 @@ class Fold:
     def log_new(self, rows: list[Row]) -> None:
         """Log what `apply_new` gave, in order."""
         self._log.insert_all(rows)
-        self.tail.add((place_of(row), row[-2], row[-1]) for row in rows)
+        self.tail.add((place_of(row), row[UNDO], row[TOUCH]) for row in rows)
 
     def integrate(self, arrived: list[Arrival], last: Timestamp | None) -> Integrated:
         """Take in events that are neither void nor still held; `last` is the greatest timestamp placed so far.
@@ -170,28 +170,22 @@ class Fold:
         while due:
             # In order: whatever is applied now, nothing before it will be undone any more.
             row = heappop(due)
-            at, record = place_and_record(row)
             try:
-                outcome = self._judge.outcome(at, record, Guard.IMAGES)
+                outcome, conflicting = self._apply_among(index, row, Guard.IMAGES)
             except Unreadable:
                 self._abandon_weave()
                 return None
-            touch = self._view.touch(outcome[2], outcome[3])
-            conflicting = index.conflicting(at, touch)
-            if conflicting:
-                # It met what comes later, so what it did means nothing yet: it goes first, and they follow.
-                self._take_back(outcome)
-                depending = index.closure(conflicting, undone_max - len(undone))
-                if depending is None:
-                    self._abandon_weave()
-                    return None
-                undone |= depending
-                for later in self._undo(index, depending):
-                    heappush(due, later)
-                heappush(due, row)
+            if not conflicting:
+                results.add(row, outcome)
                 continue
-            index.add(at, touch)
-            results.add(row, outcome)
+            depending = index.closure(conflicting, undone_max - len(undone))
+            if depending is None:
+                self._abandon_weave()
+                return None
+            undone |= depending
+            # It goes first, and they follow.
+            for again in (row, *self._undo(index, depending)):
+                heappush(due, again)
         results.write_down()
         self._control("RELEASE driftlog_weave")
         way = Way.CLOSURE if undone else Way.IN_PLACE
@@ -199,21 +193,30 @@ class Fold:
 
     def _apply_alone(self, index: TouchIndex, arrival: Arrival) -> Integrated | None:
         """Apply an event that arrives alone among later ones; None, with nothing changed, if it meets one of them."""
-        at = arrival.timestamp
-        outcome = self._judge.outcome(at, arrival.record, Guard.SAVEPOINT)
-        touch = self._view.touch(outcome[2], outcome[3])
-        if index.conflicting(at, touch):
-            self._take_back(outcome)
+        row = arrival.row()
+        outcome, conflicting = self._apply_among(index, row, Guard.SAVEPOINT)
+        if conflicting:
             return None
-        index.add(at, touch)
         results = Results(self._log)
-        results.add(arrival.row(), outcome)
+        results.add(row, outcome)
         results.write_down()
         return Integrated(1, 0, Way.IN_PLACE, tuple(results.verdicts))
 
-    def _take_back(self, outcome: Outcome) -> None:
-        if outcome[2] is not None:
-            self._view.rewind([outcome[2]])
+    def _apply_among(self, index: TouchIndex, row: Row, guard: Guard) -> tuple[Outcome, set[Timestamp]]:
+        """Apply an event among later ones, and say what became of it and which of these it met.
+
+        If it met any, what it did means nothing yet, and is taken back.
+        """
+        at, record = place_and_record(row)
+        outcome = self._judge.outcome(at, record, guard)
+        _, _, undo, touch = outcome
+        touched = self._view.touch(undo, touch)
+        conflicting = index.conflicting(at, touched)
+        if not conflicting:
+            index.add(at, touched)
+        elif undo is not None:
+            self._view.rewind([undo])
+        return outcome, conflicting
 
     def _abandon_weave(self) -> None:
         self._control("ROLLBACK TO driftlog_weave")

@@ -42,7 +42,8 @@ SQLite's answer, and is taken apart by whoever replays a hundred thousand of the
 
 STATE: Final = 7
 UNDO: Final = 9
-"""Places in a row: where the outcome begins, and its undo data."""
+TOUCH: Final = 10
+"""Places in a row: where the outcome begins, its undo and its touch data."""
 
 
 class Entry(NamedTuple):

@@ -9,7 +9,20 @@ from typing import Any, NamedTuple
 
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Record
-from driftlog._store.log import APPLIED, PAGE_ROWS, STATE, STATES, Entry, Log, Outcome, Row, State, entry_of
+from driftlog._store.log import (
+    APPLIED,
+    PAGE_ROWS,
+    STATE,
+    STATES,
+    TOUCH,
+    UNDO,
+    Entry,
+    Log,
+    Outcome,
+    Row,
+    State,
+    entry_of,
+)
 
 
 class Verdict(NamedTuple):
@@ -44,7 +57,7 @@ class Results:
     def touches(self) -> Iterator[tuple[Timestamp, bytes | None, bytes | None]]:
         """Give place, undo and touch data of what is new, or was held, and is not written down yet."""
         for row in self._inserted:
-            yield Timestamp(*row[:3]), row[-2], row[-1]
+            yield place_of(row), row[UNDO], row[TOUCH]
         for _, _, undo, touch, *at in self._updated:
             yield Timestamp(*at), undo, touch
 

@@ -4,15 +4,12 @@ Callbacks are called as those of live queries (`lines.py`): without any lock, on
 brought the news or where the app's own `call_soon` takes them, and only with what is newest then.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from threading import Condition, Lock
 
 from driftlog._protocol.device_values import SyncState
-from driftlog._sqlite.sqltext import excerpt
 from driftlog.space.answer import CallSoon, OnError
-
-_log = logging.getLogger("driftlog")
+from driftlog.space.calling import Caller, call_back
 
 OnStates = Callable[[dict[str, SyncState]], object]
 
@@ -92,34 +89,15 @@ class Watcher:
         self.is_closed = False
         self._board = board
         self._callback = callback
-        self._call_soon = call_soon
         self._on_error = on_error
-        self._lock = Lock()
+        self._caller = Caller(call_soon, self._run, "sync states are told nowhere until the next change")
         self._running = Lock()
-        self._is_called = False
         self._changes = -1
         self._told: dict[str, SyncState] | None = None
 
     def wake(self) -> None:
         """Call back, here or where the app takes it."""
-        if self._call_soon is None:
-            self._run()
-            return
-        with self._lock:
-            if self._is_called:
-                return
-            self._is_called = True
-        try:
-            self._call_soon(self._called)
-        except Exception:  # noqa: BLE001 - it is the app's code, and raises what it likes
-            with self._lock:
-                self._is_called = False
-            _log.exception("%r raised; sync states are told nowhere until the next change", self._call_soon)
-
-    def _called(self) -> None:
-        with self._lock:
-            self._is_called = False
-        self._run()
+        self._caller.call()
 
     def _run(self) -> None:
         # Asked again after letting go: what changed in between found this thread still at it, and left it to us.
@@ -133,18 +111,6 @@ class Watcher:
                 if states != self._told:
                     # The callback's own, to do with as it likes.
                     self._told = dict(states)
-                    self._call(states)
+                    call_back(self._callback, states, self._on_error, "sync states; mend the callback")
             finally:
                 self._running.release()
-
-    def _call(self, states: dict[str, SyncState]) -> None:
-        try:
-            self._callback(states)
-        except Exception as error:  # noqa: BLE001 - likewise
-            if self._on_error is None:
-                _log.exception("%r raised on sync states; mend the callback", self._callback)
-                return
-            try:
-                self._on_error(error)
-            except Exception:  # noqa: BLE001 - likewise
-                _log.exception("%r raised on %s; mend the hook", self._on_error, excerpt(repr(error)))

@@ -19,9 +19,10 @@ from driftlog._reactive.plan import Plan
 from driftlog._reactive.tally import Tally
 from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
 from driftlog._sqlite.rows import Parameters, Row, fetch_all, fetch_one, raw_rows
-from driftlog._sqlite.sqltext import excerpt, fold
+from driftlog._sqlite.sqltext import fold
 from driftlog.errors import DriftlogError
 from driftlog.space.answer import Answer, CallSoon, Subscription
+from driftlog.space.calling import Caller, call_back, call_hook
 from driftlog.space.standing import CatchUp, Standing
 
 _log = logging.getLogger("driftlog")
@@ -30,6 +31,9 @@ _ROWS_MAX: Final = 100
 """Of changed rows kept for a query: three times as many as are looked up one by one, since a row may change twice."""
 _Rows = Sequence[RowChange] | None
 """Why a query is due: the rows that it may see differently, or None for who knows what."""
+
+
+_ON_ANSWER: Final = "an answer; the others are told all the same"
 
 
 class Watched:
@@ -81,7 +85,7 @@ class Line:
         self._lock = Lock()
         self._running = Lock()
         self._due: dict[Watched, _Rows] = {}
-        self._is_called = False
+        self._caller = Caller(call_soon, self.run, "its live queries are told nothing until the next change")
         self._is_closed = False
         self.queries = 0
         """How many are run here."""
@@ -93,26 +97,8 @@ class Line:
 
     def wake(self) -> None:
         """Run what is due, here or where the app takes it."""
-        if not self._due:
-            return
-        if self.call_soon is None:
-            self.run()
-            return
-        with self._lock:
-            if self._is_called:
-                return
-            self._is_called = True
-        try:
-            self.call_soon(self._called)
-        except Exception:  # noqa: BLE001 - it is the app's code, and raises what it likes
-            with self._lock:
-                self._is_called = False
-            _log.exception("%r raised; its live queries are told nothing until the next change", self.call_soon)
-
-    def _called(self) -> None:
-        with self._lock:
-            self._is_called = False
-        self.run()
+        if self._due:
+            self._caller.call()
 
     def run(self) -> None:
         """Run what is due, and call back. Never raises what a callback or the machine did."""
@@ -206,7 +192,7 @@ class Line:
                 answer = Answer(rows, told, key_of)
                 subscription._is_told = True
                 with self._standing.telling(connection):
-                    _call(subscription, answer)
+                    call_back(subscription.callback, answer, subscription.on_error, _ON_ANSWER)
 
     def forget(self, watched: Watched) -> None:
         """Run a query no more: nobody is subscribed to it."""
@@ -298,22 +284,4 @@ def _fail(subscriptions: Sequence[Subscription], error: Exception) -> None:
         _log.error("a live query could not be run (%s); it is tried again after the next change", error)
     for one in subscriptions:
         if one.on_error is not None:
-            _call_hook(one, error)
-
-
-def _call(subscription: Subscription, answer: Answer) -> None:
-    try:
-        subscription.callback(answer)
-    except Exception as error:  # noqa: BLE001 - a callback is the app's code, and raises what it likes
-        if subscription.on_error is None:
-            _log.exception("%r raised on an answer; the others are told all the same", subscription.callback)
-        else:
-            _call_hook(subscription, error)
-
-
-def _call_hook(subscription: Subscription, error: Exception) -> None:
-    assert subscription.on_error is not None
-    try:
-        subscription.on_error(error)
-    except Exception:  # noqa: BLE001 - likewise
-        _log.exception("%r raised on %s; mend the hook", subscription.on_error, excerpt(repr(error)))
+            call_hook(one.on_error, error)

@@ -26,8 +26,6 @@ REST_SECONDS: Final = 0.001
 """After a look that found only writes of this very space, whose every write is a hint, too. It looks for others' itself."""
 REST_SECONDS_MAX: Final = 0.016
 """Where there are more and more of them: 60 looks a second beside a space that writes all the time."""
-
-
 LINGER_SECONDS: Final = 1.0
 """After the last subscription has ended, at least: a screen that closes is followed by one that opens."""
 
@@ -41,7 +39,7 @@ class Found(Enum):
     CLOSED = "that the space is closed"
 
 
-class Watched(Protocol):
+class LookedAt(Protocol):
     """The space whose file is looked at."""
 
     def look_for_others(self) -> Found:
@@ -123,7 +121,7 @@ class _Watcher:
             return Found.NOTHING
         return found
 
-    def _tell(self, space: Watched) -> None:
+    def _tell(self, space: LookedAt) -> None:
         with self._state:
             self._is_telling = True
             self._state.notify_all()
@@ -137,7 +135,7 @@ class _Watcher:
 class Others:
     """Has other processes' writes looked for while anybody is subscribed."""
 
-    def __init__(self, space: Watched, is_wanted: Callable[[], bool], wal: str | None, make_hints: MakeHints) -> None:
+    def __init__(self, space: LookedAt, is_wanted: Callable[[], bool], wal: str | None, make_hints: MakeHints) -> None:
         self.space = space
         self.make_hints = make_hints
         self._is_wanted = is_wanted

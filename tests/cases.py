@@ -4,7 +4,6 @@ Everything is drawn from one seed. A case ends when everybody has been given eve
 what the oracle says: `python -m tests.campaign --replay SEED` runs one again and finds the shortest prefix that fails.
 """
 
-import logging
 import random
 from base64 import urlsafe_b64decode
 from collections import Counter
@@ -18,6 +17,7 @@ from driftlog import VersionVector, Way
 from driftlog._core import merge
 from driftlog._store import tail
 from driftlog.testing import fleet
+from driftlog.testing.simulation.campaign import quiet
 from tests.machines import Clock, Machine
 from tests.oracle import CONTROLS, DAY_MS, Verdict, Witness
 from tests.past import compare_past
@@ -64,7 +64,7 @@ def run_case(seed: int, folder: Path, *, actions: int | None = None) -> Counter[
     """Run a case, its files in `folder`, and count what it met. `actions` cuts it short before its end."""
     case = Case(seed, folder)
     try:
-        with quiet_handlers(), limits_of(seed):
+        with quiet(), limits_of(seed):
             case.run(actions)
     except Exception as error:
         trace = "\n  ".join(case.trace)
@@ -94,18 +94,6 @@ def limits_of(seed: int) -> Iterator[None]:
     finally:
         for (module, name, _), limit in zip(drawn, real, strict=True):
             setattr(module, name, limit)
-
-
-@contextmanager
-def quiet_handlers() -> Iterator[None]:
-    """Keep the engine from logging each handler that fails: here they fail on purpose, by the thousand."""
-    logger = logging.getLogger("driftlog")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 class Case:

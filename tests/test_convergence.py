@@ -12,7 +12,8 @@ import pytest
 
 from driftlog import Space, VersionVector
 from driftlog.testing import exchange, fleet
-from tests.cases import EXPECTED, NOW_MS, CaseFailed, damaged, quiet_handlers, read_invite, run_case
+from driftlog.testing.simulation.campaign import quiet
+from tests.cases import EXPECTED, NOW_MS, CaseFailed, damaged, read_invite, run_case
 from tests.machines import Clock, Machine
 from tests.oracle import Witness
 from tests.programs import VARIANTS, Did, Variant, app_of
@@ -66,7 +67,7 @@ def test_any_order_grouping_and_repetition_of_envelopes_gives_the_state_of_their
         devices = machines(rng.choice(VARIANTS), 4)
         envelopes = strange_envelopes(rng, devices[0].space)
         subset = rng.sample(envelopes, rng.randint(1, len(envelopes)))
-        with quiet_handlers():
+        with quiet():
             for device in devices:
                 give(rng, device, subset)
             verdict = devices[0].check()

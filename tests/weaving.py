@@ -25,7 +25,8 @@ from driftlog._store import schema
 from driftlog._store.fold import Arrival, Fold
 from driftlog._store.log import BEFORE_ALL, Log
 from driftlog._store.view import View
-from tests.cases import limits_of, quiet_handlers
+from driftlog.testing.simulation.campaign import quiet
+from tests.cases import limits_of
 from tests.models import Model
 from tests.programs import TABLES, VARIANTS, Variant, app_of
 from tests.random_programs import Taste
@@ -79,7 +80,7 @@ def run_weaving(seed: int) -> Counter[str]:
     bench = bench_of(variant)
     events = drawn(rng)
     counts: Counter[str] = Counter()
-    with quiet_handlers(), limits_of(seed):
+    with quiet(), limits_of(seed):
         bench.connection.execute("BEGIN")
         try:
             _arrive(rng, bench, variant, events, counts)

@@ -18,7 +18,8 @@ from driftlog.space.reader import Reader
 from driftlog.space.reopening import Reopening
 from driftlog.space.turns import Turns
 from driftlog.testing import exchange, fleet
-from tests.cases import Case, quiet_handlers
+from driftlog.testing.simulation.campaign import quiet
+from tests.cases import Case
 from tests.past import compare_past
 from tests.space.test_upgrades import Counted, times
 from tests.todo_app import Clock, TodoAdded, TodoCompleted, TodoRemoved, todo_app
@@ -67,7 +68,7 @@ def test_the_view_at_every_place_is_the_fold_of_the_log_up_to_there(block: int, 
     for seed in range(block * 25, block * 25 + 25):
         case = TimeTravellers(seed, tmp_path)
         try:
-            with quiet_handlers():
+            with quiet():
                 case.run(None)
                 case.look_back_all_the_way()
         except AssertionError as error:

@@ -9,7 +9,8 @@ from driftlog import App, Event, Space, ViewTransaction
 from driftlog._sqlite.rows import SqlValue
 from driftlog.errors import AppChanged, Closed, InvalidKey
 from driftlog.testing import exchange, fleet
-from tests.cases import Case, quiet_handlers
+from driftlog.testing.simulation.campaign import quiet
+from tests.cases import Case
 from tests.machines import Machine
 from tests.oracle import Place, fold
 from tests.programs import TABLES, Variant
@@ -84,7 +85,7 @@ def test_every_event_that_changed_a_row_is_told_in_order(block: int, tmp_path: P
     for seed in range(block * 15, block * 15 + 15):
         case = Historian(seed, tmp_path)
         try:
-            with quiet_handlers():
+            with quiet():
                 case.run(None)
                 met += case.ask() + case.counts()
         except AssertionError as error:

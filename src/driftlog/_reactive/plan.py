@@ -17,10 +17,10 @@ from driftlog._reactive.select import Select, listed
 from driftlog._sqlite.footprint import Footprint, Shape
 from driftlog._sqlite.reading import marked_query
 from driftlog._sqlite.rows import Parameters
-from driftlog._sqlite.sqltext import Kind, Token, fold
+from driftlog._sqlite.sqltext import Kind, Token, fold, quote
 
 ROW_BY_ROW: Final = frozenset(
-    {
+    [
         "coalesce",
         "glob",
         "hex",
@@ -34,8 +34,15 @@ ROW_BY_ROW: Final = frozenset(
         "nullif",
         "quote",
         "replace",
-    }
-    | {"rtrim", "sign", "substr", "substring", "trim", "typeof", "unicode", "upper"}
+        "rtrim",
+        "sign",
+        "substr",
+        "substring",
+        "trim",
+        "typeof",
+        "unicode",
+        "upper",
+    ]
 )
 """Functions of one row. min() and max() are not among them: with one argument they are aggregates."""
 _NO_NAMES: Final = frozenset({"ALL", "NOT", "NULL", "CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP"})
@@ -139,9 +146,9 @@ def by_key(select: Select, shape: Shape, text: str, given: Given) -> tuple[str, 
     if more is None:
         return None
     kept, written = more
-    alias = select.sources[0].alias.replace('"', '""')
+    alias = quote(select.sources[0].alias)
     conditions = [
-        f'"{alias}"."{shape.columns[column].replace(chr(34), chr(34) * 2)}" = {variable}'
+        f"{alias}.{quote(shape.columns[column])} = {variable}"
         for column, variable in zip(shape.key, written, strict=True)
     ]
     before = f"{text[: where[0].start]}({text[where[0].start : end]}) AND" if where else f"{text[:end]} WHERE"

@@ -17,7 +17,7 @@ from driftlog._reactive.select import Select
 from driftlog._sqlite.footprint import Footprint, Shape
 from driftlog._sqlite.reading import marked_query
 from driftlog._sqlite.rows import Parameters
-from driftlog._sqlite.sqltext import Token
+from driftlog._sqlite.sqltext import Token, quote
 
 Key = tuple[Any, ...]
 _CLAUSES: Final = frozenset({"", "WHERE"})
@@ -74,11 +74,8 @@ def tally_of(
     if found is None:
         return None
     now_sql, kept, _ = found
-    values = [
-        f'CAST(? AS {kind}) AS "{name.replace(chr(34), chr(34) * 2)}"'
-        for kind, name in zip(shape.types, shape.columns, strict=True)
-    ]
-    table = f'(SELECT {", ".join(values)}) AS "{select.sources[0].alias.replace(chr(34), chr(34) * 2)}"'
+    values = [f"CAST(? AS {kind}) AS {quote(name)}" for kind, name in zip(shape.types, shape.columns, strict=True)]
+    table = f"(SELECT {', '.join(values)}) AS {quote(select.sources[0].alias)}"
     where = select.clauses.get("WHERE")
     condition = f" WHERE {text[where[0].start : where[-1].end]}" if where else ""
     before_sql = marked_query(f"SELECT count(*) FROM {table}{condition}")

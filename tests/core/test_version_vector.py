@@ -97,6 +97,14 @@ REFUSED = {
 }
 
 
+def test_more_heads_than_a_caller_takes_are_refused_before_any_is_read() -> None:
+    two = formats.write_vector([(A, 1, A), (B, 1, A)])
+
+    assert VersionVector.decode(two, 2).encode() == two
+    with pytest.raises(Malformed, match="more than 1 heads"):
+        VersionVector.decode(two[:2], 1)
+
+
 @pytest.mark.parametrize("data", REFUSED.values(), ids=REFUSED)
 def test_a_vector_with_a_wrong_field_is_refused(data: bytes) -> None:
     with pytest.raises(Malformed):

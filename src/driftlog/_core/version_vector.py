@@ -70,14 +70,17 @@ class VersionVector(Mapping[DeviceKey, tuple[Head, ...]]):
         return bytes(out)
 
     @classmethod
-    def decode(cls, data: bytes) -> "VersionVector":
-        """Read `encode`'s bytes, or raise `Malformed`."""
+    def decode(cls, data: bytes, heads_max: int = HEADS_MAX) -> "VersionVector":
+        """Read `encode`'s bytes, or raise `Malformed`; more heads than `heads_max` are refused before any is read."""
         reader = Reader(data)
         version = reader.uint("vector version")
         if version != VERSION:
             raise Malformed(f"version vector of version {version}, this Driftlog reads {VERSION}; update it")
         flat: list[tuple[DeviceKey, Head]] = []
-        for _ in range(reader.uint("heads", HEADS_MAX)):
+        count = reader.uint("heads")
+        if count > heads_max:
+            raise Malformed(f"a version vector of more than {heads_max} heads")
+        for _ in range(count):
             device = DeviceKey(reader.take(KEY_BYTES, "device"))
             seq = BatchSeq(reader.uint("number", BATCH_SEQ_MAX))
             flat.append((device, Head(seq, EnvelopeHash(reader.take(HASH_BYTES, "hash")))))

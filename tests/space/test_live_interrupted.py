@@ -241,3 +241,16 @@ def test_a_deletion_of_all_rows_that_was_compiled_while_nobody_watched_is_told(t
         space.execute_local("DELETE FROM draft")
 
         assert told == [1, 0]
+
+
+def test_what_nobody_wants_any_more_is_no_news(space: Space) -> None:
+    """Else the thread that looks for others' writes would find some at every look."""
+    watch = space._engine._store.watch
+    watch.want(frozenset({"todo"}))
+    watch.note_everything()
+    watch.commit()
+    assert watch.has_news()
+
+    watch.want(frozenset())
+
+    assert not watch.has_news()

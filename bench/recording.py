@@ -65,9 +65,6 @@ class _Silent(Recorder):
     def begin(self) -> None:
         pass
 
-    def change_count(self) -> int:
-        return 0
-
     def note(self, access: Access, parameters: Parameters, changes_before: int) -> None:
         pass
 

@@ -148,7 +148,7 @@ def a_rejected_event_does_not_depend_on_what_it_tried_to_change(patch: pytest.Mo
     real = Recorder.finish_rejected
 
     def finish(self: Recorder) -> bytes | None:
-        self._changes.clear()
+        self.changes.clear()
         return real(self)
 
     patch.setattr(Recorder, "finish_rejected", finish)
@@ -203,6 +203,18 @@ def what_an_event_did_before_others_were_undone_stands(patch: pytest.MonkeyPatch
 @mutant
 def own_events_are_not_in_the_index(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Tail, "add", lambda *_: None)
+
+
+@mutant
+def a_replayed_event_is_believed_to_touch_what_it_touched_before(patch: pytest.MonkeyPatch) -> None:
+    real = TouchIndex.put
+    patch.setattr(TouchIndex, "put", lambda self, at, touch: None if at in self else real(self, at, touch))
+
+
+@mutant
+def the_index_is_kept_after_a_weave_that_was_given_up(patch: pytest.MonkeyPatch) -> None:
+    real = Fold._abandon_weave
+    patch.setattr(Fold, "_abandon_weave", lambda self, **_: real(self, is_index_changed=False))
 
 
 @mutant

@@ -1,4 +1,4 @@
-"""The judge is judged: each deliberate mistake in how late events are woven in is found by a story, or by a case."""
+"""The judge is judged: each deliberate mistake in how late events are woven in is found by a story, a weaving or a case."""
 
 from pathlib import Path
 
@@ -7,8 +7,10 @@ import pytest
 from tests.cases import CaseFailed, run_case
 from tests.mutants import MUTANTS, Mutation
 from tests.stories import STORIES, tell
+from tests.weaving import bench_of, run_weaving
 
 CASES_MAX = 150
+WEAVINGS_MAX = 1_000
 
 
 @pytest.mark.slow
@@ -16,7 +18,7 @@ CASES_MAX = 150
 def test_a_broken_rule_is_found_out(mutation: Mutation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     mutation(monkeypatch)
 
-    assert _is_found_by_a_story() or _is_found_by_a_case(tmp_path)
+    assert _is_found_by_a_story() or _is_found_by_weaving() or _is_found_by_a_case(tmp_path)
 
 
 def _is_found_by_a_story() -> bool:
@@ -25,6 +27,19 @@ def _is_found_by_a_story() -> bool:
             tell(story)
         except Exception:  # noqa: BLE001 - a broken engine fails in whatever way it likes
             return True
+    return False
+
+
+def _is_found_by_weaving() -> bool:
+    # Benches are kept from case to case, and must not be from one mistake to the next.
+    bench_of.cache_clear()
+    try:
+        for seed in range(1, WEAVINGS_MAX):
+            run_weaving(seed)
+    except AssertionError:
+        return True
+    finally:
+        bench_of.cache_clear()
     return False
 
 

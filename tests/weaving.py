@@ -20,6 +20,7 @@ from driftlog._core.event import Record, encode_event
 from driftlog._core.ids import DeviceKey, EventHash
 from driftlog._core.merge import Way
 from driftlog._core.retraction import REDONE, UNDONE, encode_named
+from driftlog._core.touch import UNTOUCHED
 from driftlog._sqlite.connection import connect
 from driftlog._store import schema
 from driftlog._store.fold import Arrival, Fold
@@ -154,6 +155,16 @@ def _compare(bench: Bench, variant: Variant, placed: list[Drawn], counts: Counte
         counts[state] += 1
     for table in TABLES:
         assert bench.rows(table) == set(model.tables[table].values()), f"table {table} is not the fold of the log"
+    _compare_index(bench)
+
+
+def _compare_index(bench: Bench) -> None:
+    """What is remembered of who touches what, if anything, is what the log says now."""
+    index = bench.fold.tail._index
+    if index is not None:
+        logged = {at: bench.view.touch(undo, touch) for at, undo, touch in bench.log.touches(index.start)}
+        touching = {at: touch for at, touch in logged.items() if touch != UNTOUCHED}
+        assert index._touch_by_event == touching, "the touch index is not that of the log"
 
 
 def _take_back(bench: Bench) -> None:

@@ -75,6 +75,9 @@ REPLAY_COST: Final = 6
 twice that, so that a rebuild, which empties every table first, is chosen only where it is clearly cheaper."""
 
 
-def is_rebuild_cheaper(before: int, later: int) -> bool:
-    """Decide between undoing `later` events and replaying the `before` ones that precede them; both replay the later."""
-    return before * REPLAY_COST < later * REWIND_COST
+def before_a_rewind_min(later: int) -> int:
+    """Say how many events must precede `later` ones for a rewind of these to be the better bet than a rebuild.
+
+    Both replay the later ones. So many are to be looked for and no more: to count a long log takes longer than either.
+    """
+    return -(-later * REWIND_COST // REPLAY_COST)

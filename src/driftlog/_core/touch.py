@@ -9,7 +9,7 @@ Pure. How cells are found is `_store/recording.py`'s matter; that they are never
 """
 
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, NamedTuple
 
@@ -69,8 +69,19 @@ class TouchIndex:
                     places.append(at)
                 else:
                     insort(places, at)
-        for order in self._orders_of(touch):
+        if self._order is not None:
+            self._order.add(at)
+        for order in self._orders_of_spaces(touch):
             order.add(at)
+
+    def put(self, at: Timestamp, touch: Touch) -> None:
+        """Say what an event touches, which may be in already and have touched something else."""
+        before = self._touch_by_event.get(at)
+        if before is not None:
+            if before == touch:
+                return
+            self.remove(at)
+        self.add(at, touch)
 
     def remove(self, at: Timestamp) -> None:
         """Take an event out."""
@@ -82,12 +93,16 @@ class TouchIndex:
                     del places_by_cell[cell]
                 else:
                     del places[bisect_right(places, at) - 1]
-        for order in self._orders_of(touch):
+        if self._order is not None:
+            self._order.remove(at)
+        for order in self._orders_of_spaces(touch):
             order.remove(at)
 
-    def _orders_of(self, touch: Touch) -> list[Places]:
-        """Give the orders in which an event has its place, of those that were asked for."""
-        orders = [] if self._order is None else [self._order]
+    def _orders_of_spaces(self, touch: Touch) -> Sequence[Places]:
+        """Give the orders of one space in which an event has its place, of those that were asked for."""
+        if not self._any_readers and not self._any_writers:
+            return ()
+        orders: list[Places] = []
         for cells, order_by_space in ((touch.reads, self._any_readers), (touch.writes, self._any_writers)):
             if order_by_space:
                 orders += [order_by_space[space] for space in {cell[0] for cell in cells} if space in order_by_space]
@@ -117,9 +132,11 @@ class TouchIndex:
         """Give the events after `at` that conflict with what is touched there."""
         found: set[Timestamp] = set()
         for cell in touch.reads:
-            found.update(*self._against_reading(cell, at))
+            for places in self._against_reading(cell, at):
+                found.update(places)
         for cell in touch.writes:
-            found.update(*self._against_writing(cell, at))
+            for places in self._against_writing(cell, at):
+                found.update(places)
         return found
 
     def closure(self, seeds: Iterable[Timestamp], count_max: int) -> set[Timestamp] | None:

@@ -7,7 +7,7 @@ writes is not told here: the preupdate hook sees the rows themselves.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import apsw
@@ -81,6 +81,11 @@ class Access:
     """Whether it may give rows, of a query or a RETURNING."""
     numbers_rows: Cell | None
     """The table whose rows SQLite would number, going by the greatest, unless `row` names the key."""
+    is_told_by_images: bool = field(init=False)
+    """Whether there is nothing to note of it where it changed something: the images of that say all."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_told_by_images", self.is_write and not self.reads and self.numbers_rows is None)
 
 
 def access_of(

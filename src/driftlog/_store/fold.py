@@ -14,7 +14,7 @@ import apsw
 
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event, Record
-from driftlog._core.merge import Extend, Way, Weave, is_rebuild_cheaper, plan_rebase, undone_one_by_one_max
+from driftlog._core.merge import Extend, Way, Weave, before_a_rewind_min, plan_rebase, undone_one_by_one_max
 from driftlog._core.retraction import named_by
 from driftlog._core.touch import TouchIndex
 from driftlog._store.judging import Judge
@@ -158,7 +158,6 @@ class Fold:
         undone_max = undone_one_by_one_max(index.count_after(start))
         depending = index.closure((at for row in revised if (at := place_of(row)) in index), undone_max)
         if depending is None:
-            self.tail.forget()
             return None
         self._control("SAVEPOINT driftlog_weave")
         undone = depending | set(map(place_of, revised))
@@ -173,14 +172,14 @@ class Fold:
             try:
                 outcome, conflicting = self._apply_among(index, row, Guard.IMAGES)
             except Unreadable:
-                self._abandon_weave()
+                self._abandon_weave(is_index_changed=True)
                 return None
             if not conflicting:
                 results.add(row, outcome)
                 continue
             depending = index.closure(conflicting, undone_max - len(undone))
             if depending is None:
-                self._abandon_weave()
+                self._abandon_weave(is_index_changed=bool(undone or results.applied))
                 return None
             undone |= depending
             # It goes first, and they follow.
@@ -218,10 +217,11 @@ class Fold:
             self._view.rewind([undo])
         return outcome, conflicting
 
-    def _abandon_weave(self) -> None:
+    def _abandon_weave(self, *, is_index_changed: bool) -> None:
         self._control("ROLLBACK TO driftlog_weave")
         self._control("RELEASE driftlog_weave")
-        self.tail.forget()
+        if is_index_changed:
+            self.tail.forget()
 
     def _undo(self, index: TouchIndex, events: set[Timestamp]) -> list[Row]:
         """Take events back that nothing else depends on, and give their rows."""
@@ -236,9 +236,7 @@ class Fold:
     # --- undoing all ----------------------------------------------------------------------------------------------------
 
     def _replay_from(self, start: Timestamp, arrived: list[Arrival]) -> Integrated:
-        later = self._log.count_from(start)
-        self.tail.forget()
-        if is_rebuild_cheaper(self._log.count() - later, later):
+        if not self._log.has_before(start, before_a_rewind_min(self._log.count_from(start))):
             self._view.clear()
             return self._replay(BEFORE_ALL, arrived, Way.REBUILT)
         self._view.rewind(self._log.undos(start))
@@ -271,17 +269,17 @@ class Fold:
         replayed = 0
         judge = self._judge.outcome
         for rows in pages_with(self._log.pages(start), joining):
-            for row in rows:
-                at, record = place_and_record(row)
-                before = row[STATE]
-                if before == HELD:
-                    if at not in due:
-                        continue
-                elif before is not None:
-                    replayed += 1
-                results.add(row, judge(at, record, guard))
-            if way is Way.EXTENDED:
-                self.tail.add(results.touches())
+            with self._view.run():
+                for row in rows:
+                    at, record = place_and_record(row)
+                    before = row[STATE]
+                    if before == HELD:
+                        if at not in due:
+                            continue
+                    elif before is not None:
+                        replayed += 1
+                    results.add(row, judge(at, record, guard))
+            self.tail.add(results.touches())
             results.write_down()
             if progress is not None and len(rows) >= PAGE_ROWS:
                 progress(results.applied)

@@ -131,6 +131,9 @@ _LAST_TELLING = f"""
 ORDER BY hlc DESC, device DESC, hash DESC LIMIT 1
 """
 _COUNT_FROM = "SELECT count(*) FROM driftlog_entry WHERE (hlc, device, hash) >= (?, ?, ?)"
+_COUNT_BEFORE = """
+SELECT count(*) FROM (SELECT 1 FROM driftlog_entry WHERE (hlc, device, hash) < (?, ?, ?) LIMIT ?)
+"""
 _COUNT = "SELECT (SELECT count(*) FROM driftlog_log) + (SELECT count(*) FROM driftlog_tie)"
 _COUNT_HELD = f"SELECT device, count(*) FROM ({_both('device', _IS_HELD)}) GROUP BY device"
 # From the end: `max` would read every event after the stamp. Only a device that has made none of them reads all.
@@ -316,6 +319,11 @@ class Log:
         """Count the events from `start` on. Reads all of them."""
         count: int = self._connection.execute(_COUNT_FROM, start).get
         return count
+
+    def has_before(self, start: Timestamp, count: int) -> bool:
+        """Tell whether at least so many events lie before `start`. Reads no more than these."""
+        found: int = self._connection.execute(_COUNT_BEFORE, (*start, count)).get
+        return found >= count
 
     def count_held_by_device(self) -> dict[DeviceKey, int]:
         """Count the held events of each device that has any."""

@@ -54,13 +54,14 @@ class Recorder:
             )
             for table in tables.tables
         }
-        self._changes: list[tuple[str, str, Any, Any]] = []
+        self.changes: list[tuple[str, str, Any, Any]] = []
+        """Table, operation, the row before and after, of each change so far."""
         self._is_unreadable = False
         self._reads: set[Cell] = set()
 
     def begin(self) -> None:
         """Forget the last event."""
-        self._changes.clear()
+        self.changes.clear()
         self._is_unreadable = False
         if self._reads:
             self._reads.clear()
@@ -68,22 +69,18 @@ class Recorder:
     def keep_image(self, change: apsw.PreUpdate) -> None:
         """Keep a row as it is before and after a change. The preupdate hook."""
         try:
-            self._changes.append((change.table_name, change.op, change.old, change.new))
+            self.changes.append((change.table_name, change.op, change.old, change.new))
         except UnicodeDecodeError:
             # The row is changed all the same, whether or not the materializer catches this.
             self._is_unreadable = True
             raise
-
-    def change_count(self) -> int:
-        """Say how many changes there have been, to tell `note` later."""
-        return len(self._changes)
 
     def note(self, access: Access, parameters: Parameters, changes_before: int) -> None:
         """Note what a statement read that has run; `changes_before` is the count of changes before it."""
         row = access.row
         if access.reads:
             self._reads.update(access.reads)
-        if access.is_write and len(self._changes) > changes_before:
+        if access.is_write and len(self.changes) > changes_before:
             if access.numbers_rows is not None and (row is None or row.cell(parameters) is None):
                 self._reads.add(access.numbers_rows)
         elif row is not None:
@@ -105,16 +102,19 @@ class Recorder:
         """Give the undo data of what was changed, and the touch data of what was touched besides; None for nothing."""
         if self._is_unreadable:
             raise Rejection("a row holds text that is not UTF-8")
-        if len(self._changes) == 1 and not self._reads:
+        if len(self.changes) == 1 and not self._reads:
             # What nearly every event does, without what only more would need.
-            [(name, operation, old, new)] = self._changes
+            [(name, operation, old, new)] = self.changes
             index, key, is_rowid, constraints = self._facts_by_name[name]
-            if operation == "INSERT" and constraints is None and not is_rowid:
-                value = key(new)
-                return encode((((index, *value) if type(value) is tuple else (index, value),), ())), None
+            if constraints is None and not is_rowid:
+                if operation == "INSERT":
+                    value = key(new)
+                    return encode((((index, *value) if type(value) is tuple else (index, value),), ())), None
+                if operation == "DELETE" or key(old) == key(new):
+                    return encode(((), ((index, *old),))), None
         images: dict[Image, RowImage] = {}
         writes: set[Cell] = set()
-        for name, operation, old, new in self._changes:
+        for name, operation, old, new in self.changes:
             index, key, is_rowid, constraints = self._facts_by_name[name]
             if operation != "INSERT":
                 images.setdefault((index, key(old)), old)
@@ -137,7 +137,7 @@ class Recorder:
         if self._is_unreadable:
             return None
         images: dict[Image, RowImage] = {}
-        for name, _, old, new in self._changes:
+        for name, _, old, new in self.changes:
             index, key, _, _ = self._facts_by_name[name]
             if old is not None:
                 images.setdefault((index, key(old)), old)
@@ -148,7 +148,7 @@ class Recorder:
     def finish_rejected(self) -> bytes | None:
         """Give the touch data of an event that was rejected: all it came across has a part in that."""
         writes: set[Cell] = set()
-        for name, _, old, new in self._changes:
+        for name, _, old, new in self.changes:
             table = self._table_by_name[name]
             key = self.rows.key_of[table.index]
             self._reads.update((table.index, key(row)) for row in (old, new) if row is not None)

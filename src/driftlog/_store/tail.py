@@ -46,13 +46,18 @@ class Tail:
         return index
 
     def add(self, applied: Iterable[tuple[Timestamp, bytes | None, bytes | None]]) -> None:
-        """Take note of events that were applied after all others: their places, undo and touch data."""
-        if self._index is None:
+        """Take note of events that joined the log's end, or were replayed: their places, undo and touch data.
+
+        Of those replayed, only the ones whose data is another than before need be told.
+        """
+        index = self._index
+        if index is None:
             return
         self._is_changed = True
         for at, undo, touch in applied:
-            self._index.add(at, self._view.touch(undo, touch))
-        if len(self._index) > TAIL_EVENTS_MAX:
+            if at >= index.start:
+                index.put(at, self._view.touch(undo, touch))
+        if len(index) > TAIL_EVENTS_MAX:
             # A next late event asks again, and is seldom as far back as the one that this was built for.
             self.forget()
 

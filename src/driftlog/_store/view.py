@@ -69,6 +69,7 @@ class View:
         self._recorder = Recorder(tables)
         self._transaction = ViewTransaction(connection, tables, self._confinement, self._recorder)
         self._must_check_deferred = tables.has_deferred_foreign_keys
+        self._is_in_run = False
         # One cursor for the savepoint of every event: making another costs half as much as what it runs.
         self._control = connection.cursor().execute
         connection.authorizer = self._confinement
@@ -130,8 +131,20 @@ class View:
                 self._release(guard)
                 raise
             effect = self._run_afresh(materializer, event, timestamp, wall_ms, guard)
-        self._release(guard)
+        if guard is Guard.SAVEPOINT:
+            self._release(guard)
         return effect
+
+    @contextmanager
+    def run(self) -> Iterator[None]:
+        """Apply events one after the other within, and change nothing else: the hook is set once for all of them."""
+        self._connection.preupdate_hook(self._recorder.keep_image)
+        self._is_in_run = True
+        try:
+            yield
+        finally:
+            self._is_in_run = False
+            self._connection.preupdate_hook(None)
 
     def _take_back(self, guard: Guard) -> None:
         assert self._connection.in_transaction, "no vetted statement can end the transaction"
@@ -153,11 +166,14 @@ class View:
         transaction.wall_ms = wall_ms
         transaction._entropy = transaction._failure = None
         self._recorder.begin()
-        self._connection.preupdate_hook(self._recorder.keep_image)
+        is_alone = not self._is_in_run
+        if is_alone:
+            self._connection.preupdate_hook(self._recorder.keep_image)
         self._confinement.is_active = True
         try:
             materializer.handler(transaction, event)
-            self._check_deferred()
+            if self._must_check_deferred:
+                self._check_deferred()
             effect = self._recorder.finish()
         except ENVIRONMENT_ERRORS:
             raise
@@ -168,7 +184,8 @@ class View:
             raise _rejection(materializer, event, error, self._recorder.finish_rejected()) from error
         finally:
             self._confinement.is_active = False
-            self._connection.preupdate_hook(None)
+            if is_alone:
+                self._connection.preupdate_hook(None)
         if transaction._failure is not None:
             raise transaction._failure
         return effect
@@ -201,7 +218,7 @@ class View:
 
     def _check_deferred(self) -> None:
         # SQLite looks at deferred foreign keys when the transaction ends, which is too late to tell whose they are.
-        if self._must_check_deferred and self._connection.status(apsw.SQLITE_DBSTATUS_DEFERRED_FKS)[0]:
+        if self._connection.status(apsw.SQLITE_DBSTATUS_DEFERRED_FKS)[0]:
             raise Rejection("FOREIGN KEY constraint failed")
 
     def rewind(self, undos: Iterable[bytes]) -> None:

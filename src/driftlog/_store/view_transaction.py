@@ -62,7 +62,8 @@ class ViewTransaction:
         """Run one INSERT, UPDATE or DELETE."""
         # `_noted` in long hand: nearly every event runs one statement, and this is it.
         access = self._access(sql, parameters)
-        before = self._recorder.change_count()
+        changes = self._recorder.changes
+        before = len(changes)
         try:
             self._cursor.execute(sql, parameters)
             if access.gives_rows:
@@ -73,7 +74,8 @@ class ViewTransaction:
             self._cursor.close(force=True)
             self._cursor = self._connection.cursor()
             raise self._explained(sql, parameters, error) from None
-        self._recorder.note(access, parameters, before)
+        if not access.is_told_by_images or len(changes) == before:
+            self._recorder.note(access, parameters, before)
 
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """Give the first row of a query, or None."""
@@ -85,7 +87,7 @@ class ViewTransaction:
 
     def _noted(self, sql: str, parameters: Parameters, run: Callable[[str, Parameters], _Answer]) -> _Answer:
         access = self._access(sql, parameters)
-        before = self._recorder.change_count()
+        before = len(self._recorder.changes)
         try:
             answer = run(sql, parameters)
         except Exception as error:  # noqa: BLE001 - the hook fails in Python, too, and the statement has read all the same

@@ -1,4 +1,5 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from threading import Event as Signal
 from threading import Thread
@@ -6,7 +7,9 @@ from threading import Thread
 import pytest
 
 from driftlog import Space, VersionVector
+from driftlog._core.batch import Batch, decode_batch
 from driftlog._core.steps import STEP_GROWTH, Steps
+from driftlog._core.wire import Malformed
 from driftlog.space.turns import Turns
 from tests.todo_app import TodoAdded, todo_app
 
@@ -62,10 +65,10 @@ def test_between_two_steps_of_a_long_catch_up_this_device_can_append(other: Spac
 
 def test_what_is_to_change_with_a_catch_up_does_so_with_its_last_step(other: Space, joined: Space) -> None:
     engine = joined._engine
-    opened, _ = engine.exchange.open_all(envelopes_of(other))
+    incoming = engine.exchange.verify(envelopes_of(other))
     placed: list[int] = []
 
-    engine.take_in(opened, lambda store: placed.append(store.log.count_placed()))
+    engine.take_in(incoming.sealed, lambda store: placed.append(store.log.count_placed()))
 
     assert placed == [ENVELOPES * STEP // 2]
 
@@ -93,10 +96,10 @@ def test_a_chain_is_taken_in_its_order_wherever_its_device_has_been_in_time(othe
     for number in range(3):
         joined.append(TodoAdded(id=f"joined-{number}", text="x"))
         joined.seal()
-    opened, _ = joined._engine.exchange.open_all([*envelopes_of(joined), *reversed(envelopes_of(other))])
-    steps = Steps(opened)
+    incoming = joined._engine.exchange.verify([*envelopes_of(joined), *reversed(envelopes_of(other))])
+    steps = Steps(incoming.sealed)
 
-    taken = [pair[0].header for _ in range(len(opened)) for pair in steps.next()]
+    taken = [pair[0].header for _ in range(len(incoming.sealed)) for pair in steps.next()]
 
     assert not steps
     for device in {header.device for header in taken}:
@@ -106,8 +109,7 @@ def test_a_chain_is_taken_in_its_order_wherever_its_device_has_been_in_time(othe
 
 
 def test_steps_that_replay_more_than_they_bring_grow_and_others_do_not(other: Space, joined: Space) -> None:
-    opened, _ = joined._engine.exchange.open_all(envelopes_of(other))
-    steps = Steps(opened)
+    steps = Steps(joined._engine.exchange.verify(envelopes_of(other)).sealed)
     assert len(steps.next()) == 2
 
     steps.note(applied=STEP, replayed=STEP + 1)
@@ -115,6 +117,44 @@ def test_steps_that_replay_more_than_they_bring_grow_and_others_do_not(other: Sp
 
     steps.note(applied=STEP, replayed=STEP)
     assert len(steps.next()) == 2
+
+
+def test_envelopes_are_opened_step_by_step_so_that_never_many_events_are_in_memory(other: Space, joined: Space) -> None:
+    still_sealed = ENVELOPES
+
+    def opening(unseal: Callable[[], Batch | None]) -> Batch | None:
+        nonlocal still_sealed
+        still_sealed -= 1
+        return unseal()
+
+    incoming = joined._engine.exchange.verify(envelopes_of(other))
+    steps = Steps([(envelope, partial(opening, unseal)) for envelope, unseal in incoming.sealed])
+
+    taken = 0
+    while steps:
+        taken += len(steps.next())
+        assert still_sealed >= ENVELOPES - taken - 1
+    assert (taken, still_sealed) == (ENVELOPES, 0)
+
+
+def test_an_envelope_that_is_found_bad_when_its_turn_comes_is_refused_and_takes_nothing_with_it(
+    other: Space, joined: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = envelopes_of(other)
+    real = decode_batch
+
+    def decode(plain: bytes) -> Batch:
+        if b"\xa4" + b"10-0" in plain:
+            raise Malformed("made for this test")
+        return real(plain)
+
+    monkeypatch.setattr("driftlog._crypto.seal.decode_batch", decode)
+    receipt = joined.receive([b"nonsense", *sent, b"nonsense"])
+
+    assert [refusal.index for refusal in receipt.refused] == [0, 11, 13]
+    assert "made for this test" in receipt.refused[1].reason
+    assert (receipt.envelopes, receipt.waiting) == (ENVELOPES - 1, 1)
+    assert ids(joined) == sorted(f"{number}-{n}" for number in range(10) for n in range(STEP // 2))
 
 
 def test_a_long_work_takes_its_next_turn_after_whoever_waits() -> None:

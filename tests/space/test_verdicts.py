@@ -231,7 +231,7 @@ def test_what_is_rolled_back_is_never_told(two: Fleet) -> None:
     told = Told()
     two[0].on_verdict(told)
     loser = conflict(two)
-    opened = two[0]._engine.exchange.open_all(two[1].envelopes_for(two[0].version_vector()))[0]
+    opened = two[0]._engine.exchange.open_all(two[1].envelopes_for(two[0].version_vector()))
 
     def receive_and_fail(store: Store) -> None:
         store.receive(opened)

@@ -1,5 +1,8 @@
 """What is remembered of the log's end has a bound, however it is reached."""
 
+import gc
+from itertools import chain
+
 import pytest
 
 from driftlog._store import tail
@@ -22,5 +25,25 @@ def test_appending_after_a_late_event_lets_go_of_the_index_at_its_bound(monkeypa
         assert kept._index is None or len(kept._index) <= 10
 
     assert kept._index is None
+    late.close()
+    early.close()
+
+
+def test_pythons_collector_takes_no_notice_of_what_the_index_holds() -> None:
+    early, late = fleet(todo_app(), 2, clocks=[lambda: 1_000, lambda: 2_000])
+    early.append(TodoAdded(id="early", text="milk"))
+    late.append(*[TodoAdded(id=f"late {number}", text="bread") for number in range(10)])
+    early.seal()
+    late.receive(early.envelopes_for(late.version_vector()))
+    index = late._engine._store._fold.tail._index
+    assert index is not None
+    assert len(index) == 11
+
+    # Cells are in tuples in tuples: each collection lets go of those of which it has seen through the contents.
+    for _ in range(4):
+        gc.collect()
+
+    held = chain(index._touch_by_event, index._touch_by_event.values(), index._writers, index._writers.values())
+    assert [one for one in held if gc.is_tracked(one)] == []
     late.close()
     early.close()

@@ -86,10 +86,14 @@ def settled_does_not_wait_for_what_is_held(patch: pytest.MonkeyPatch) -> None:
 def a_bad_envelope_ends_the_conversation(patch: pytest.MonkeyPatch) -> None:
     """It is read again after every reconnection: any member can shut all others out."""
 
-    def open_all(self: Exchange, envelopes: Any) -> Any:
-        return [self.open(bytes(raw)) for raw in envelopes], ()
+    real = Exchange.verify
 
-    patch.setattr(Exchange, "open_all", open_all)
+    def verify(self: Exchange, envelopes: Any) -> Any:
+        for raw in envelopes:
+            self.open(bytes(raw))
+        return real(self, envelopes)
+
+    patch.setattr(Exchange, "verify", verify)
 
 
 @ZOO.within(40)

@@ -7,8 +7,7 @@ order of its chain, because one whose predecessor is missing would have to be ke
 What this does not bound is one rebase: where a single late event has a hundred thousand later ones undone, that is one step.
 """
 
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 from typing import Final
 
@@ -17,6 +16,9 @@ from driftlog._core.envelope import Envelope
 from driftlog._core.ids import DeviceKey
 
 Opened = tuple[Envelope, Batch]
+
+Sealed = tuple[Envelope, Callable[[], Batch | None]]
+"""An envelope, and what opens it; None if it is refused after all."""
 
 STEP_EVENTS: Final = 500
 """About 10 ms of work where it extends the log, 20 where it is woven in; a single envelope may hold twice as many."""
@@ -27,24 +29,26 @@ times as much, so that a merge with long pending work takes a few rebases instea
 
 
 class Steps:
-    """What is still to be taken in."""
+    """What is still to be taken in. Each envelope is opened once, shortly before its step."""
 
-    def __init__(self, opened: Iterable[Opened]) -> None:
-        self._rest = deque(_in_order_of_time(opened))
+    def __init__(self, sealed: Iterable[Sealed]) -> None:
+        self._rest = _in_order_of_time(sealed)
+        self._next = next(self._rest, None)
         self._events_max = STEP_EVENTS
 
     def __bool__(self) -> bool:
-        return bool(self._rest)
+        return self._next is not None
 
     def next(self) -> Sequence[Opened]:
         """Give the envelopes of the next step: at least one, while there are any."""
         step: list[Opened] = []
         events = 0
-        while self._rest:
-            events += len(self._rest[0][1].records)
+        while self._next is not None:
+            events += len(self._next[1].records)
             if step and events > self._events_max:
                 break
-            step.append(self._rest.popleft())
+            step.append(self._next)
+            self._next = next(self._rest, None)
         return step
 
     def note(self, applied: int, replayed: int) -> None:
@@ -52,13 +56,20 @@ class Steps:
         self._events_max = self._events_max * STEP_GROWTH if replayed > applied else STEP_EVENTS
 
 
-def _in_order_of_time(opened: Iterable[Opened]) -> Iterable[Opened]:
-    chains: dict[DeviceKey, list[Opened]] = {}
-    for pair in sorted(opened, key=lambda pair: pair[0].header.batch_seq):
-        chains.setdefault(pair[0].header.device, []).append(pair)
+def _in_order_of_time(sealed: Iterable[Sealed]) -> Iterator[Opened]:
+    chains: dict[DeviceKey, list[Sealed]] = {}
+    for one in sorted(sealed, key=lambda one: one[0].header.batch_seq):
+        chains.setdefault(one[0].header.device, []).append(one)
     # `merge` never takes a list's second before its first, wherever a bad clock has put them.
-    return merge(*chains.values(), key=_first_hlc)
+    return merge(*map(_opened, chains.values()), key=_first_hlc)
 
 
-def _first_hlc(pair: Opened) -> int:
-    return pair[1].records[0].hlc
+def _opened(chain: Iterable[Sealed]) -> Iterator[Opened]:
+    for envelope, unseal in chain:
+        batch = unseal()
+        if batch is not None:
+            yield envelope, batch
+
+
+def _first_hlc(opened: Opened) -> int:
+    return opened[1].records[0].hlc

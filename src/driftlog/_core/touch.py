@@ -20,21 +20,33 @@ Cell = tuple[int] | tuple[int, Any]
 """A space of cells and a key within it; without a key, all of that space."""
 
 
+_Cells = tuple[Cell, ...]
+
+
 class Touch(NamedTuple):
     """The cells an event reads, and those it writes. What is written counts as read."""
 
-    reads: tuple[Cell, ...]
-    writes: tuple[Cell, ...]
+    reads: _Cells
+    writes: _Cells
 
 
 UNTOUCHED: Final = Touch((), ())
 
-_Places = list[Timestamp]
+_Places = tuple[Timestamp, ...] | list[Timestamp]
 """Those who touch one cell: nearly always one, and few enough for a list."""
 
 
+def _unnamed(at: Timestamp) -> Timestamp:
+    """Give a timestamp as a tuple without names, which is equal to it and has the same hash.
+
+    Of tuples that hold nothing but text, bytes and numbers, Python's collector takes no more notice; of a subclass it does.
+    With all that the index holds of 100,000 events, each full collection would stop everybody for a tenth of a second.
+    """
+    return tuple(at)  # type: ignore[return-value]  # nobody asks the index's places for a field by its name
+
+
 class TouchIndex:
-    """Which events touch a cell, for all events from `start` on. In memory: some 600 bytes an event.
+    """Which events touch a cell, for all events from `start` on. In memory: some 600 bytes an event, in plain tuples only.
 
     Orders of many events, of all or of those who touch one space, are made when they are first asked for: most apps never
     read a whole table, and then every event is spared its place in them.
@@ -42,7 +54,7 @@ class TouchIndex:
 
     def __init__(self, start: Timestamp) -> None:
         self.start = start
-        self._touch_by_event: dict[Timestamp, Touch] = {}
+        self._touch_by_event: dict[Timestamp, tuple[_Cells, _Cells]] = {}
         self._readers: dict[Cell, _Places] = {}
         self._writers: dict[Cell, _Places] = {}
         self._order: Places | None = None
@@ -59,19 +71,22 @@ class TouchIndex:
         reads, writes = touch
         if not reads and not writes:
             return
-        self._touch_by_event[at] = touch
+        at = _unnamed(at)
+        self._touch_by_event[at] = (reads, writes)
         for cells, places_by_cell in ((reads, self._readers), (writes, self._writers)):
             for cell in cells:
                 places = places_by_cell.get(cell)
                 if places is None:
-                    places_by_cell[cell] = [at]
+                    places_by_cell[cell] = (at,)
+                elif isinstance(places, tuple):
+                    places_by_cell[cell] = sorted((*places, at))
                 elif places[-1] < at:
                     places.append(at)
                 else:
                     insort(places, at)
         if self._order is not None:
             self._order.add(at)
-        for order in self._orders_of_spaces(touch):
+        for order in self._orders_of_spaces(reads, writes):
             order.add(at)
 
     def put(self, at: Timestamp, touch: Touch) -> None:
@@ -85,25 +100,25 @@ class TouchIndex:
 
     def remove(self, at: Timestamp) -> None:
         """Take an event out."""
-        touch = self._touch_by_event.pop(at)
-        for cells, places_by_cell in ((touch.reads, self._readers), (touch.writes, self._writers)):
+        reads, writes = self._touch_by_event.pop(at)
+        for cells, places_by_cell in ((reads, self._readers), (writes, self._writers)):
             for cell in cells:
                 places = places_by_cell[cell]
-                if len(places) == 1:
+                if isinstance(places, tuple) or len(places) == 1:
                     del places_by_cell[cell]
                 else:
                     del places[bisect_right(places, at) - 1]
         if self._order is not None:
             self._order.remove(at)
-        for order in self._orders_of_spaces(touch):
+        for order in self._orders_of_spaces(reads, writes):
             order.remove(at)
 
-    def _orders_of_spaces(self, touch: Touch) -> Sequence[Places]:
+    def _orders_of_spaces(self, reads: _Cells, writes: _Cells) -> Sequence[Places]:
         """Give the orders of one space in which an event has its place, of those that were asked for."""
         if not self._any_readers and not self._any_writers:
             return ()
         orders: list[Places] = []
-        for cells, order_by_space in ((touch.reads, self._any_readers), (touch.writes, self._any_writers)):
+        for cells, order_by_space in ((reads, self._any_readers), (writes, self._any_writers)):
             if order_by_space:
                 orders += [order_by_space[space] for space in {cell[0] for cell in cells} if space in order_by_space]
         return orders
@@ -159,12 +174,12 @@ class TouchIndex:
         return found
 
     def _unseen(self, at: Timestamp, read: set[Cell], written: set[Cell]) -> Iterator[_Places]:
-        touch = self._touch_by_event[at]
-        for cell in touch.reads:
+        reads, writes = self._touch_by_event[at]
+        for cell in reads:
             if cell not in read and cell not in written:
                 read.add(cell)
                 yield from self._against_reading(cell, at)
-        for cell in touch.writes:
+        for cell in writes:
             if cell not in written:
                 written.add(cell)
                 yield from self._against_writing(cell, at)

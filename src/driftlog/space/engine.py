@@ -3,7 +3,7 @@
 The public `Space` and the replica that the sync driver talks to are two views of one engine.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from threading import get_ident
 from time import sleep
@@ -14,7 +14,7 @@ import apsw
 from driftlog._core.changes import Changes
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event
-from driftlog._core.steps import Opened, Steps
+from driftlog._core.steps import Sealed, Steps
 from driftlog._crypto.keys import Entropy, SpaceKeys
 from driftlog._sqlite.connection import Durability, abandon, connect, empty_wal, storage_errors, synced_to_disk
 from driftlog._sqlite.rows import Parameters
@@ -254,12 +254,12 @@ class Engine:
         with storage_errors(self.path), self.reader.consistent() as connection:
             return settled(connection, self.keys.device_key)
 
-    def take_in(self, opened: Sequence[Opened], also: Callable[[Store], None] = lambda _: None) -> Received:
-        """Take in opened envelopes, in bounded steps, and do something else in the transaction of the last one.
+    def take_in(self, sealed: Iterable[Sealed], also: Callable[[Store], None] = lambda _: None) -> Received:
+        """Take in verified envelopes, in bounded steps, and do something else in the transaction of the last one.
 
         A crash between two steps leaves what was taken in until then, and whoever sent it sends the rest again.
         """
-        steps = Steps(opened)
+        steps = Steps(sealed)
         received = self._take_step(steps, also, is_last_in_line=False)
         while steps:
             sleep(PAUSE_SECONDS)

@@ -52,12 +52,12 @@ class SpaceReplica:
 
         What is refused is counted against the relay, with the reason, and passed over: any member can put it there.
         """
-        opened, refused = self._engine.exchange.open_all(envelopes)
-        for refusal in refused:
-            _log.warning("space %s: from %s: %s", short(self._engine.keys.space), url, refusal.reason)
+        incoming = self._engine.exchange.verify(envelopes)
 
         def mark(store: Store) -> None:
             known = _mark(store, url, birthday)
+            # With the last of the steps, before which all were opened.
+            refused = incoming.refused()
             store.meta.set_relay(
                 url,
                 known._replace(
@@ -67,7 +67,10 @@ class SpaceReplica:
                 ),
             )
 
-        return self._engine.take_in(opened, mark).envelopes
+        received = self._engine.take_in(incoming.sealed, mark)
+        for refusal in incoming.refused():
+            _log.warning("space %s: from %s: %s", short(self._engine.keys.space), url, refusal.reason)
+        return received.envelopes
 
     def known_heads(self, relay: VersionVector) -> VersionVector:
         """Give this device's heads in the relay's coordinates."""

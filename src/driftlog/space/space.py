@@ -135,8 +135,8 @@ class Space(Reading, Watching):
         envelope whose predecessor is missing is kept until that arrives.
         """
         self._engine.check_writable()
-        opened, refused = self._engine.exchange.open_all(envelopes)
-        received = self._engine.take_in(opened)
+        incoming = self._engine.exchange.verify(envelopes)
+        received = self._engine.take_in(incoming.sealed)
         return Receipt(
             envelopes=received.envelopes,
             applied=received.applied,
@@ -145,7 +145,7 @@ class Space(Reading, Watching):
             void=received.void,
             waiting=received.waiting,
             dropped=received.dropped,
-            refused=refused,
+            refused=incoming.refused(),
             way=received.way,
         )
 

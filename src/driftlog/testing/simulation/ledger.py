@@ -130,8 +130,7 @@ class Ledger:
         found: set[Timestamp] = set()
         exchange = self._world.exchange
         for relay in self._world.relays:
-            opened, _ = exchange.open_all(relay.envelopes())
-            for envelope, batch in opened:
+            for envelope, batch in exchange.open_all(relay.envelopes()):
                 header = envelope.header
                 found |= {place(header.space, header.device, record) for record in batch.records}
         return found

@@ -20,6 +20,7 @@ from bench.devices import (
     related,
     unrelated,
 )
+from bench.floor import LogFloor
 from bench.rounds import Figure, compare
 from driftlog._core.merge import Way
 from driftlog._store.tail import TAIL_EVENTS_MAX
@@ -50,6 +51,7 @@ def measure(directory: Path) -> Iterator[Figure]:
     """Measure all of it, about a minute."""
     for depth in DEPTHS:
         yield from _one_late(directory, depth)
+    yield _rows_alone(directory)
     for depth in DEPTHS_FIRST:
         yield _first_late(directory, depth)
     for depth in DEPTHS_RELATED:
@@ -103,6 +105,31 @@ def _one_late(directory: Path, depth: int) -> Iterator[Figure]:
                 turns=TURNS,
                 floor_is="append",
             )
+
+
+def _rows_alone(directory: Path) -> Figure:
+    """The rows of a late event without an engine: what SQLite's trees ask for a place in their middle."""
+    floor = LogFloor(_new(directory))
+    begins = count(0, ROUND_MS)
+
+    def late() -> float:
+        begin = next(begins)
+        floor.insert(range(begin + ROUND_MS // 2, begin + ROUND_MS // 2 + DEPTH_WITH_ENVELOPES), "own")
+        return cpu_rate_of(lambda: floor.insert_each(range(begin, begin + SLICE), "late"))
+
+    def append() -> float:
+        begin = next(begins)
+        return cpu_rate_of(lambda: floor.insert_each(range(begin, begin + SLICE), "own"))
+
+    figure = compare(
+        f"the rows of a late event, {DEPTH_WITH_ENVELOPES:,} later, by plain SQLite",
+        late,
+        append,
+        turns=TURNS,
+        floor_is="plain SQLite, of the newest",
+    )
+    floor.close()
+    return figure
 
 
 class _Turns:

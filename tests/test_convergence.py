@@ -233,7 +233,7 @@ def test_the_greatest_stamp_there_is_stops_nobody_from_appending_whatever_their_
 
 SABOTAGE = {
     "an engine that rewinds nothing": ("driftlog._store.view.View.rewind", lambda _self, _undos: None),
-    "an engine that holds nothing": ("driftlog._store.store.is_held", lambda _hlc, _now: False),
+    "an engine that holds nothing": ("driftlog._store.intake.is_held", lambda _hlc, _now: False),
     "an engine whose reject changes nothing": ("driftlog._store.judging.Rejection", ZeroDivisionError),
 }
 

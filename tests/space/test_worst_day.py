@@ -191,13 +191,13 @@ def test_envelopes_that_wait_are_not_opened_again_for_every_stranger_at_their_do
         waiting = [by_hand(keys, record, seq=2, previous=EnvelopeHash(bytes([n]) * 32)) for n in range(1, 40)]
         assert space.receive(waiting).waiting == 39
         opened: list[bytes] = []
-        store, reopen = space._engine._store, space._engine._store._open_envelope
+        intake, reopen = space._engine._store._intake, space._engine._store._intake._open
 
         def note(raw: bytes) -> tuple[Envelope, Batch]:
             opened.append(raw)
             return reopen(raw)
 
-        store._open_envelope = note
+        intake._open = note
 
         space.receive([by_hand(keys, counted(n, record.payload, "TodoAdded")) for n in range(1, 40)])
 

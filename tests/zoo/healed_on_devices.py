@@ -12,6 +12,7 @@ from driftlog._protocol import outbox
 from driftlog._protocol.messages import Refusal
 from driftlog._protocol.outbox import Loading, Outbox, Verdict
 from driftlog._store import store as store_module
+from driftlog._store.intake import Intake
 from driftlog._store.log import Log
 from driftlog._store.store import Store
 from driftlog._store.tail import Tail
@@ -37,22 +38,22 @@ def the_counter_of_a_stamp_wraps_around(patch: pytest.MonkeyPatch) -> None:
 @ZOO.within(40)
 def own_events_are_held_as_others_are(patch: pytest.MonkeyPatch) -> None:
     """Who sets a clock right that was ahead then misses its own work, when a backup or a relay brings it back."""
-    real = Store._sort_out
+    real = Intake._sort_out
 
-    def sort_out(self: Store, device: Any, records: Any, arrived: Any) -> int:
+    def sort_out(self: Intake, *arguments: Any) -> None:
         own, self._device = self._device, b""  # type: ignore[assignment]  # nobody's
         try:
-            return real(self, device, records, arrived)
+            real(self, *arguments)
         finally:
             self._device = own
 
-    patch.setattr(Store, "_sort_out", sort_out)
+    patch.setattr(Intake, "_sort_out", sort_out)
 
 
 @ZOO.within(40)
 def the_number_is_taken_again_after_a_restore(patch: pytest.MonkeyPatch) -> None:
     """A device set back to a backup goes on over what others have: this field's most repeated incident."""
-    patch.setattr(Store, "_follow_own", lambda *_: None)
+    patch.setattr(Intake, "_follow_own", lambda *_: None)
 
 
 @ZOO.within(40)

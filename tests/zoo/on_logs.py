@@ -10,6 +10,7 @@ from driftlog._core import clock
 from driftlog._core.clock import Timestamp
 from driftlog._core.merge import Extend, Weave, plan_rebase
 from driftlog._store import fold as fold_module
+from driftlog._store import intake
 from driftlog._store import store as store_module
 from driftlog._store.chain import Chains
 from driftlog._store.fold import Arrival, Fold
@@ -47,7 +48,7 @@ def a_stamp_is_what_the_clock_shows(patch: pytest.MonkeyPatch) -> None:
 @ZOO.within(20)
 def a_stamp_from_the_far_future_is_taken_at_its_word(patch: pytest.MonkeyPatch) -> None:
     """One phone that believes in 2037 then drags the clocks of all others there, for good."""
-    patch.setattr(store_module, "is_held", lambda *_: False)
+    patch.setattr(intake, "is_held", lambda *_: False)
 
 
 @ZOO.within(12)

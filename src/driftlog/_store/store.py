@@ -13,22 +13,21 @@ from driftlog._core.batch import Batch
 from driftlog._core.clock import Hlc, Timestamp, is_held, last_not_held, tick, wall_time
 from driftlog._core.envelope import Envelope
 from driftlog._core.event import EventType, Record, is_critical, place
-from driftlog._core.ids import NO_ENVELOPE, DeviceKey, SpaceId
-from driftlog._core.limits import WAITING_BYTES_MAX
+from driftlog._core.ids import DeviceKey, SpaceId
 from driftlog._core.merge import Way
 from driftlog._core.retraction import CONTROL_VERSION, NAMED_EVENTS_MAX, REDONE, UNDONE, encode_named
 from driftlog._core.seen import SEEN, SEEN_PAYLOAD, SEEN_VERSION
 from driftlog._core.statement import DIGEST, DIGEST_VERSION, Statement, encode_statement
-from driftlog._core.version_vector import Head
 from driftlog._sqlite.bracket import Bracket
 from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
 from driftlog._store.batches import Prepared, Received
 from driftlog._store.chain import Chains
 from driftlog._store.critical import awaited_types
 from driftlog._store.fold import Arrival, Fold, Integrated
+from driftlog._store.intake import Intake, OpenEnvelope, Taken
 from driftlog._store.local import Local
-from driftlog._store.log import Log, Row, State
-from driftlog._store.meta import Branch, Meta
+from driftlog._store.log import Log, Row
+from driftlog._store.meta import Meta
 from driftlog._store.program import Program
 from driftlog._store.rebuilding import Progress, patient_transaction, untold
 from driftlog._store.sealing import SealBatch, seal_pending
@@ -36,9 +35,6 @@ from driftlog._store.verdicts import Verdicts
 from driftlog._store.view import View
 from driftlog._store.watch import Watch
 from driftlog.errors import AppChanged, DriftlogError, InvalidEvent, NeedsUpgrade
-
-OpenEnvelope = Callable[[bytes], tuple[Envelope, Batch]]
-"""Reads, verifies and opens stored bytes; they were let in once, so it does not fail on them."""
 
 
 class Store:
@@ -71,7 +67,7 @@ class Store:
         self._device = device
         self._clock = clock
         self._seal = seal
-        self._open_envelope = open_envelope
+        self._intake = Intake(self.log, self.chains, self.meta, space, device, clock, open_envelope)
         self._failure: BaseException | None = None
         self._data_version = -1
         self._is_stale = True
@@ -289,73 +285,38 @@ class Store:
     # --- what comes from others --------------------------------------------------------------------------------------
 
     def receive(self, opened: Sequence[tuple[Envelope, Batch]]) -> Received:
-        """Take in envelopes that were verified and opened, within a transaction: at most one rebase for all of them."""
+        """Take in envelopes that were verified and opened, within a transaction: at most one rebase for all of them.
+
+        What waited for them comes in with them, up to a bound: `is_more` then asks for `go_on`.
+        """
         if any(envelope.header.device == self._device for envelope, _ in opened):
             # What was made here must be in an envelope before events of the same device come in that were not made here:
             # later, nothing would tell them apart.
             self.seal_pending()
-        arrived: dict[Timestamp, Record] = {}
-        new = held = void = waiting = dropped = 0
-        room = WAITING_BYTES_MAX - self.chains.waiting_bytes()
-        queue = sorted(opened, key=lambda pair: pair[0].header.batch_seq, reverse=True)
-        while queue:
-            envelope, batch = queue.pop()
-            header = envelope.header
-            found = self.chains.find(header.device, header.batch_seq, envelope.hash)
-            if found is not None and found.is_chained:
-                continue
-            last_hlc = self.chains.predecessor(envelope)
-            if last_hlc is None:
-                if found is None and len(envelope.raw) > room:
-                    dropped += 1
-                elif found is None:
-                    self.chains.wait(envelope)
-                    room -= len(envelope.raw)
-                    new += 1
-                    waiting += 1
-                continue
-            valid = [record for record in batch.records if record.hlc > last_hlc]
-            void += len(batch.records) - len(valid)
-            self.chains.add(envelope, max(last_hlc, batch.records[-1].hlc), len(batch.records) - len(valid))
-            if header.device == self._device:
-                self._follow_own(envelope, batch.records[-1].hlc)
-            new += found is None
-            held += self._sort_out(header.device, valid, arrived)
-            queue += [self._open_envelope(raw) for raw in self.chains.waiting_after(envelope)]
-        integrated = self._integrate([Arrival(at, record) for at, record in arrived.items()])
-        if held:
+        return self._join(self._intake.take(opened))
+
+    def go_on(self) -> Received:
+        """Take in envelopes that waited and need not any more, within a transaction that is synced."""
+        # As when they are received: they may be of this very device.
+        self.seal_pending()
+        return self._join(self._intake.go_on())
+
+    def _join(self, taken: Taken) -> Received:
+        self._own_hlc = max(self._own_hlc, taken.own_hlc)
+        integrated = self._integrate([Arrival(at, record) for at, record in taken.due.items()])
+        if taken.held:
             self._first_held = self.log.first_held()
-        applied = integrated.applied - integrated.replayed
-        return Received(new, applied, integrated.replayed, held, void, waiting, dropped, integrated.way)
-
-    def _sort_out(self, device: DeviceKey, records: list[Record], arrived: dict[Timestamp, Record]) -> int:
-        """Put events that are due into `arrived`, log those that are held and count them; pass over known ones."""
-        now_ms = self._clock()
-        held = 0
-        # Nearly always nothing of an envelope is known, and one look says so.
-        may_be_known = bool(records) and self.log.holds_any(device, records[0].hlc, records[-1].hlc)
-        for record in records:
-            at = place(self._space, device, record)
-            if may_be_known and self.log.holds(at):
-                continue
-            if device != self._device and is_held(record.hlc, now_ms):
-                self.log.insert(at, record, State.HELD)
-                held += 1
-            else:
-                arrived[at] = record
-        return held
-
-    def _follow_own(self, envelope: Envelope, last_hlc: int) -> None:
-        """Take note of an envelope of this device that was not made here: this file is an older copy, or has been copied.
-
-        If it continues what was made here, so does this device from now on. If not, two histories bear its key: it stays on
-        its own, behind both in time, and the fork is shown.
-        """
-        head, own_last_hlc = self.meta.own_branch()
-        is_continued = envelope.header.previous == (head.hash if head is not None else NO_ENVELOPE)
-        end = Head(envelope.header.batch_seq, envelope.hash) if is_continued else head
-        self.meta.set_own_branch(Branch(end, max(own_last_hlc, last_hlc)))
-        self._own_hlc = max(self._own_hlc, last_hlc)
+        return Received(
+            envelopes=taken.new,
+            applied=integrated.applied - integrated.replayed,
+            replayed=integrated.replayed,
+            held=taken.held,
+            void=taken.void,
+            waiting=taken.waiting,
+            dropped=taken.dropped,
+            way=integrated.way,
+            is_more=taken.is_more,
+        )
 
     # --- the view ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,129 @@
+"""The intake: received envelopes take their places in their chains, and give the events that are due.
+
+An envelope whose predecessor is missing waits in the file, and goes on when that arrives, with what waits for it in turn.
+That may be much, and whoever appends waits meanwhile: so not all of it goes on at once.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from driftlog._core.batch import Batch
+from driftlog._core.clock import Timestamp, is_held
+from driftlog._core.envelope import Envelope
+from driftlog._core.event import Record, place
+from driftlog._core.ids import NO_ENVELOPE, DeviceKey, SpaceId
+from driftlog._core.limits import WAITING_BYTES_MAX
+from driftlog._core.steps import STEP_EVENTS
+from driftlog._core.version_vector import Head
+from driftlog._store.chain import Chains
+from driftlog._store.log import Log, State
+from driftlog._store.meta import Branch, Meta
+
+OpenEnvelope = Callable[[bytes], tuple[Envelope, Batch]]
+"""Reads, verifies and opens stored bytes; they were let in once, so it does not fail on them."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """What a batch of envelopes came to, before any of its events is applied."""
+
+    due: dict[Timestamp, Record] = field(default_factory=dict)
+    """Events that are neither known, nor void, nor held."""
+    new: int = 0
+    held: int = 0
+    void: int = 0
+    waiting: int = 0
+    dropped: int = 0
+    own_hlc: int = 0
+    """The last stamp of this very device among envelopes that were not made here."""
+    is_more: bool = False
+    """Whether envelopes that waited can go on now, and are yet to be taken in."""
+
+
+class Intake:
+    """Reads and writes chains, and logs what is held, within the caller's transaction."""
+
+    def __init__(
+        self,
+        log: Log,
+        chains: Chains,
+        meta: Meta,
+        space: SpaceId,
+        device: DeviceKey,
+        clock: Callable[[], int],
+        open_envelope: OpenEnvelope,
+    ) -> None:
+        self._log = log
+        self._chains = chains
+        self._meta = meta
+        self._space = space
+        self._device = device
+        self._clock = clock
+        self._open = open_envelope
+
+    def take(self, opened: Sequence[tuple[Envelope, Batch]]) -> Taken:
+        """Take in envelopes that were verified and opened, and what waited for them."""
+        taken = Taken()
+        room = WAITING_BYTES_MAX - self._chains.waiting_bytes()
+        queue = sorted(opened, key=lambda pair: pair[0].header.batch_seq, reverse=True)
+        while queue:
+            envelope, batch = queue.pop()
+            header = envelope.header
+            found = self._chains.find(header.device, header.batch_seq, envelope.hash)
+            if found is not None and found.is_chained:
+                continue
+            last_hlc = self._chains.predecessor(envelope)
+            if last_hlc is None:
+                if found is None and len(envelope.raw) > room:
+                    taken.dropped += 1
+                elif found is None:
+                    self._chains.wait(envelope)
+                    room -= len(envelope.raw)
+                    taken.new += 1
+                    taken.waiting += 1
+                continue
+            valid = [record for record in batch.records if record.hlc > last_hlc]
+            void = len(batch.records) - len(valid)
+            self._chains.add(envelope, max(last_hlc, batch.records[-1].hlc), void)
+            if header.device == self._device:
+                self._follow_own(envelope, batch.records[-1].hlc)
+                taken.own_hlc = max(taken.own_hlc, batch.records[-1].hlc)
+            taken.new += found is None
+            taken.void += void
+            self._sort_out(header.device, valid, taken)
+            waiting = self._chains.waiting_after(envelope)
+            if waiting and len(taken.due) + taken.held >= STEP_EVENTS:
+                taken.is_more = True
+            else:
+                queue += map(self._open, waiting)
+        return taken
+
+    def go_on(self) -> Taken:
+        """Take in what waited and can go on."""
+        return self.take([self._open(raw) for raw in self._chains.able_to_go_on()])
+
+    def _sort_out(self, device: DeviceKey, records: list[Record], taken: Taken) -> None:
+        """Tell apart events that are due and those that are held, which are logged; pass over known ones."""
+        now_ms = self._clock()
+        # Nearly always nothing of an envelope is known, and one look says so.
+        may_be_known = bool(records) and self._log.holds_any(device, records[0].hlc, records[-1].hlc)
+        for record in records:
+            at = place(self._space, device, record)
+            if may_be_known and self._log.holds(at):
+                continue
+            if device != self._device and is_held(record.hlc, now_ms):
+                self._log.insert(at, record, State.HELD)
+                taken.held += 1
+            else:
+                taken.due[at] = record
+
+    def _follow_own(self, envelope: Envelope, last_hlc: int) -> None:
+        """Take note of an envelope of this device that was not made here: this file is an older copy, or has been copied.
+
+        If it continues what was made here, so does this device from now on. If not, two histories bear its key: it stays on
+        its own, behind both in time, and the fork is shown.
+        """
+        head, own_last_hlc = self._meta.own_branch()
+        is_continued = envelope.header.previous == (head.hash if head is not None else NO_ENVELOPE)
+        end = Head(envelope.header.batch_seq, envelope.hash) if is_continued else head
+        self._meta.set_own_branch(Branch(end, max(own_last_hlc, last_hlc)))

@@ -1,13 +1,17 @@
 """The driver performs a session's effects against a relay over real sockets, and against connections that fail."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from driftlog._driver.driver import _Driver, run
+from driftlog._driver.driver import _Driver, run, take_together
 from driftlog._protocol import device_values as dv
 from driftlog._protocol.device_values import Phase, SyncState
 from driftlog._transport.base import Connection, ConnectionLost
@@ -246,3 +250,26 @@ def test_what_changed_before_anybody_listened_is_counted() -> None:
         await task
 
     asyncio.run(main())
+
+
+JOBS: tuple[dv.Job, ...] = (
+    dv.Report(SyncState(Phase.CONNECTING)),
+    dv.Report(SyncState(Phase.SYNCED)),
+    dv.LoadGreeting(1),
+    dv.LookAround(1),
+)
+
+
+@given(st.lists(st.sampled_from(JOBS), max_size=8))
+def test_reports_go_along_with_a_call_and_nothing_else_is_put_together_left_out_or_moved(jobs: list[dv.Job]) -> None:
+    waiting = deque(jobs)
+    turns: list[list[dv.Job]] = []
+    while waiting:
+        turns.append(take_together(waiting))
+
+    assert all(sum(not isinstance(job, dv.Report) for job in turn) <= 1 for turn in turns)
+    reports = [isinstance(job, dv.Report) for job in jobs]
+    is_overtaken = [one and next_ for one, next_ in zip_longest(reports, reports[1:], fillvalue=False)]
+    asked = [job for job, is_left_out in zip(jobs, is_overtaken, strict=True) if not is_left_out]
+    assert [job for turn in turns for job in turn] == asked
+    assert len(turns) == max(reports.count(False), min(len(jobs), 1))

@@ -4,11 +4,14 @@
 
 Inputs come from four places: the socket, the replica's answers, the timer, and the replica's changes. They meet in one
 inbox and are taken one at a time. The replica is asked on a worker thread, one call after the other; frames are received
-meanwhile, bounded by what the session lets the relay send.
+meanwhile, bounded by what the session lets the relay send. What people are to be shown goes along with a call where one is
+due: a session says how it stands about as often as it asks for anything, and a thread's turn costs more than saying it.
 """
 
 import asyncio
 import contextlib
+from collections import deque
+from collections.abc import Sequence
 from typing import Final, assert_never
 
 from driftlog._driver.replica import Replica
@@ -38,7 +41,9 @@ class _Driver:
         self._connect = connect
         self._loop = asyncio.get_running_loop()
         self._inbox: asyncio.Queue[dv.Input] = asyncio.Queue()
-        self._jobs: asyncio.Queue[dv.Job | None] = asyncio.Queue()
+        self._jobs: deque[dv.Job] = deque()
+        self._is_all_asked = False
+        self._work_waits = asyncio.Event()
         self._room = asyncio.Semaphore(FRAMES_WAITING_MAX)
         self._connection: Connection | None = None
         self._line: asyncio.Task[str] | None = None
@@ -54,7 +59,8 @@ class _Driver:
                 stopper = tasks.create_task(self._await_stop(stop))
                 try:
                     await self._converse(Session(seed))
-                    self._jobs.put_nowait(None)
+                    self._is_all_asked = True
+                    self._work_waits.set()
                     await worker
                 finally:
                     stopper.cancel()
@@ -103,7 +109,8 @@ class _Driver:
                 | dv.LookAround()
                 | dv.Report()
             ):
-                self._jobs.put_nowait(effect)
+                self._jobs.append(effect)
+                self._work_waits.set()
             case _:
                 assert_never(effect)
 
@@ -168,16 +175,28 @@ class _Driver:
 
     async def _work(self) -> None:
         """Ask the replica, one call after the other."""
-        while (job := await self._jobs.get()) is not None:
-            call = asyncio.ensure_future(asyncio.to_thread(self._ask, job))
+        while self._jobs or not self._is_all_asked:
+            self._work_waits.clear()
+            jobs = take_together(self._jobs)
+            if not jobs:
+                await self._work_waits.wait()
+                continue
+            call = self._loop.run_in_executor(None, self._ask_all, jobs)
             try:
-                answer = await asyncio.shield(call)
+                await asyncio.wait([call])
             except asyncio.CancelledError:
                 # A thread cannot be cancelled: whoever closes the replica after us must find it at rest.
                 await asyncio.wait([call])
                 raise
+            answer = call.result()
             if answer is not None:
                 self._inbox.put_nowait(answer)
+
+    def _ask_all(self, jobs: Sequence[dv.Job]) -> dv.Answer | None:
+        """Do jobs of which one at most has an answer."""
+        answers = [answer for job in jobs if (answer := self._ask(job)) is not None]
+        assert len(answers) <= 1, f"{jobs} had {len(answers)} answers"
+        return answers[0] if answers else None
 
     def _ask(self, job: dv.Job) -> dv.Answer | None:
         replica, url = self._replica, self._url
@@ -206,3 +225,17 @@ class _Driver:
                 return dv.ReplicaFailed(job.connection, str(error), isinstance(error, StorageError))
             raise
         return None
+
+
+def take_together(jobs: deque[dv.Job]) -> list[dv.Job]:
+    """Take the next call off a queue, and the reports around it, in order; of reports in a row the last is all that counts."""
+    taken: list[dv.Job] = []
+    has_call = False
+    while jobs and (isinstance(jobs[0], dv.Report) or not has_call):
+        job = jobs.popleft()
+        is_report = isinstance(job, dv.Report)
+        if is_report and taken and isinstance(taken[-1], dv.Report):
+            taken.pop()
+        has_call = has_call or not is_report
+        taken.append(job)
+    return taken

@@ -228,7 +228,7 @@ class _Driver:
 
 
 def take_together(jobs: deque[dv.Job]) -> list[dv.Job]:
-    """Take the next call off a queue, and the reports around it, in order; of reports in a row the last is all that counts."""
+    """Take the next call off a queue, with the reports around it, in order; of those in a row the last is what counts."""
     taken: list[dv.Job] = []
     has_call = False
     while jobs and (isinstance(jobs[0], dv.Report) or not has_call):

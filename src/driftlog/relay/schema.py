@@ -59,8 +59,8 @@ CREATE TABLE fork (                 -- proof that a device key signed two envelo
 def open_file(path: str, birthday: bytes, *, vfs: str = "") -> apsw.Connection:
     """Open the relay's file, or make it, born with the given birthday. Raises `UnusableFile` and `StorageError`."""
     with storage_errors(path):
-        _refuse_foreign(path, vfs)
-        connection = connect(path, vfs=vfs)
+        # Asked before anything is set: turning a stranger's file into a WAL database would be a change to it.
+        connection = connect(path, vfs=vfs, identify=lambda opened: _refuse_foreign(opened, path))
         with write_transaction(connection):
             if connection.pragma("application_id") == 0:
                 connection.execute(TABLES)
@@ -70,15 +70,10 @@ def open_file(path: str, birthday: bytes, *, vfs: str = "") -> apsw.Connection:
         return connection
 
 
-def _refuse_foreign(path: str, vfs: str) -> None:
-    # With a connection that sets nothing: turning a stranger's file into a WAL database would be a change to it.
-    plain = apsw.Connection(path, vfs=vfs or None)
-    try:
-        application = plain.pragma("application_id")
-        version = plain.pragma("user_version")
-        has_tables = plain.execute("SELECT count(*) FROM sqlite_schema").get > 0
-    finally:
-        plain.close()
+def _refuse_foreign(connection: apsw.Connection, path: str) -> None:
+    application = connection.pragma("application_id")
+    version = connection.pragma("user_version")
+    has_tables = connection.execute("SELECT count(*) FROM sqlite_schema").get > 0
     if application != APPLICATION_ID and (application != 0 or has_tables):
         raise NotADriftlogFile(f"{path} is not a relay's database; choose another path, it was left as it is")
     if application == APPLICATION_ID and version > FORMAT:

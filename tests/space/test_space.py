@@ -250,3 +250,13 @@ def test_the_awaitable_forms_do_the_same(tmp_path: Path) -> None:
     import asyncio
 
     asyncio.run(use_as_coroutines(tmp_path / "todos.db"))
+
+
+def test_a_file_that_is_there_is_opened_without_a_draw(tmp_path: Path) -> None:
+    app = todo_app()
+    app.open(tmp_path / "a.db").close()
+
+    def entropy(count: int) -> bytes:
+        raise AssertionError(f"{count} bytes were drawn")
+
+    app.open(tmp_path / "a.db", entropy=entropy).close()

@@ -37,9 +37,7 @@ def open_space(
 ) -> Space:
     """Open the space at `path`, or found one there."""
     with _connected(path, durability, vfs) as connection:
-        seed = entropy(SEED_BYTES)
-        genesis, epoch_key = crypto_keys.found_space(seed, entropy)
-        keys = _write(connection, program, path, seed, genesis, epoch_key) or _read(connection, program, path)
+        keys = _found(connection, program, path, entropy) or _read(connection, program, path)
         engine = Engine(
             connection,
             program,
@@ -107,6 +105,14 @@ def _damaged_tables(path: str | Path) -> Iterator[None]:
         yield
     except (apsw.SQLError, UnicodeDecodeError) as error:
         raise Corrupt(f"{path} is damaged: its tables are not as they were made ({error}); run repair on it") from error
+
+
+def _found(connection: apsw.Connection, program: Program, path: str | Path, entropy: Entropy) -> SpaceKeys | None:
+    """Found a space in an empty file; None if it is not empty."""
+    if not schema.is_empty(connection):
+        return None
+    seed = entropy(SEED_BYTES)
+    return _write(connection, program, path, seed, *crypto_keys.found_space(seed, entropy))
 
 
 def _write(

@@ -45,7 +45,7 @@ class Declared:
 
     def is_as(self, sql: str) -> bool:
         """Tell whether other text declares the same; space and comments do not count."""
-        return _texts(self.sql) == _texts(sql)
+        return self.sql == sql or _texts(self.sql) == _texts(sql)
 
 
 @dataclass(frozen=True, slots=True)

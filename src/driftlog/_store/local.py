@@ -67,16 +67,21 @@ class Local:
                     "to; the file was left as it is"
                 )
         kept = [table.sql for name, table in tables.items() if name not in self._declared.names]
+        # That the declared ones fit each other was found out when they were declared.
+        if kept:
+            self._check_beside(kept, ", ".join(sorted(tables)))
+        for index in indexes.values():
+            self._connection.execute(f"DROP INDEX {quote(index.name)}")
+
+    def _check_beside(self, kept: list[str], names: str) -> None:
         try:
             with scratch((*kept, *self._view.statements, *self._declared.statements)):
                 pass
         except apsw.SQLError as error:
             raise LocalTablesChanged(
-                f"{self._file} has local tables of an earlier version of the app ({', '.join(sorted(tables))}), and beside "
-                f"them this one's cannot be made: {error}; choose another name, the file was left as it is"
+                f"{self._file} has local tables of an earlier version of the app ({names}), and beside them this one's "
+                f"cannot be made: {error}; choose another name, the file was left as it is"
             ) from error
-        for index in indexes.values():
-            self._connection.execute(f"DROP INDEX {quote(index.name)}")
 
     def make(self) -> None:
         """Make what is declared and not there yet, after `prepare`."""

@@ -197,10 +197,8 @@ def retry_delay_ms(seed: int, connection: int, attempt: int) -> int:
 
 
 def _connect(session: Session, attempt: int) -> Step:
-    session, report = _show(
-        replace(session, state=Connecting(attempt), connection=session.connection + 1),
-        replace(session.shown, phase=Phase.CONNECTING),
-    )
+    session = replace(session, connection=session.connection + 1)
+    session, report = _show(session, replace(session.shown, phase=Phase.CONNECTING), Connecting(attempt))
     return session, (*report, SetTimer(HANDSHAKE_MS_MAX), Connect())
 
 
@@ -222,7 +220,7 @@ def _disconnected(session: Session, reason: str) -> Step:
 
 
 def _rest(session: Session, state: Waiting | Stopped, shown: SyncState) -> Step:
-    session, report = _show(replace(session, state=state), shown)
+    session, report = _show(session, shown, state)
     match state:
         case Stopped():
             return session, report
@@ -367,14 +365,15 @@ def _advance(session: Session, moved: live.Moved) -> Step:
         case live.Lost(text, attempt):
             return _end(session, Waiting(attempt), Phase.OFFLINE, text)
         case (state, effects):
-            session, report = _show(replace(session, state=state), state.shown)
+            session, report = _show(session, state.shown, state)
             return session, (*effects, *report)
         case _:
             assert_never(moved)
 
 
-def _show(session: Session, shown: SyncState) -> tuple[Session, tuple[Report, ...]]:
-    shown = replace(shown, local_changes=session.local_changes)
-    if shown == session.shown:
-        return session, ()
-    return replace(session, shown=shown), (Report(shown),)
+def _show(session: Session, shown: SyncState, state: State) -> tuple[Session, tuple[Report, ...]]:
+    """Go into a state, and report what is to be shown if it is news."""
+    if shown.local_changes != session.local_changes:
+        shown = replace(shown, local_changes=session.local_changes)
+    is_news = shown != session.shown
+    return replace(session, state=state, shown=shown), (Report(shown),) if is_news else ()

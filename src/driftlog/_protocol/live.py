@@ -152,7 +152,8 @@ def welcomed(greeting: Greeting, welcome: Welcome, connection: int, shown: SyncS
 
 def heard(state: Live, connection: int, message: FromRelay) -> Moved:
     """Take a frame."""
-    state = replace(state, silent_ticks=0)
+    if state.silent_ticks:
+        state = replace(state, silent_ticks=0)
     try:
         match message:
             case Envelopes():
@@ -288,4 +289,7 @@ def _settled(state: Live, connection: int, effects: tuple[Effect, ...]) -> Moved
         phase = Phase.REFUSED if outbox.problem else Phase.SYNCED
     else:
         phase = Phase.CATCHING_UP
-    return replace(state, shown=replace(state.shown, phase=phase, detail=outbox.problem)), effects
+    # Most moves leave both as they are, and a copy of a frozen value is the dearest thing that a move does.
+    if state.shown.phase is not phase or state.shown.detail != outbox.problem:
+        state = replace(state, shown=replace(state.shown, phase=phase, detail=outbox.problem))
+    return state, effects

@@ -35,6 +35,7 @@ from driftlog.space.appender import Appender
 from driftlog.space.comparing import Comparing
 from driftlog.space.entries import prepare_events
 from driftlog.space.exchange import Exchange
+from driftlog.space.held import Held
 from driftlog.space.lines import Line
 from driftlog.space.listeners import Listeners
 from driftlog.space.live import Live
@@ -104,12 +105,9 @@ class Engine:
 
     # --- access to the store -----------------------------------------------------------------------------------------
 
-    @contextmanager
-    def reading(self) -> Iterator[Store]:
-        """Hold the lock, for what needs the store's own connection but writes nothing."""
-        with storage_errors(self.path), self._lock, self.reopening.watching():
-            self.check_open()
-            yield self._store
+    def reading(self) -> Held:
+        """Hold the lock in a `with`, for what needs the store's own connection but writes nothing."""
+        return Held(self)
 
     @contextmanager
     def writing(self, *, is_synced: bool = False, is_last_in_line: bool = False) -> Iterator[Store]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from driftlog.errors import DriftlogError
 from driftlog.space.replica import SpaceReplica
 from driftlog.space.space import Space
 from driftlog.testing.simulation.clocks import DeviceClock
-from driftlog.testing.simulation.files import Image
+from driftlog.testing.simulation.files import Image, close_without_care
 from driftlog.testing.simulation.ledger import Broken
 from driftlog.testing.simulation.loop import Host, Killed
 from driftlog.testing.simulation.versions import Version
@@ -23,9 +24,13 @@ from driftlog.testing.simulation.versions import Version
 if TYPE_CHECKING:
     from driftlog.testing.simulation.world import World
 
+_TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 _EVENTS = "SELECT hlc, device, hash FROM driftlog_entry"
 _LAST_OWN = "SELECT coalesce(max(hlc), -1) FROM driftlog_entry WHERE device = ?"
 _OWN_AFTER = "SELECT hlc, device, hash FROM driftlog_entry WHERE device = ? AND hlc > ? ORDER BY hlc"
+
+
+Ask = Callable[[str], list[tuple[Any, ...]]]
 
 
 class Process:
@@ -121,7 +126,7 @@ class Device:
     def boot(self) -> None:
         """Open the file that is there, in the first process."""
         assert not self.processes
-        before = self._local_rows()
+        before = self._local_rows(self._ask_file)
         try:
             space = self._version.app.open(self._path, clock=self.clock, entropy=self.entropy)
         except Killed:
@@ -129,7 +134,7 @@ class Device:
             return
         self._begin(space)
         self.world.ledger.check_kept(self)
-        if not before.items() <= self._local_rows().items():
+        if not before.items() <= self._local_rows(self._ask).items():
             raise Broken(f"{self.name} has opened its file and lost rows of its local tables")
 
     def boot_second(self) -> None:
@@ -154,13 +159,18 @@ class Device:
     def crash(self) -> None:
         """Let all processes die where they are; the file stays as they left it."""
         image = self.world.disk.take(self.name)
+        self.end()
+        self.world.disk.put(self.name, image)
+        self.clock.looks_left = None
+
+    def end(self) -> None:
+        """Let go of the file, which nobody will look at as it is now."""
         processes, self.processes = self.processes, []
         for process in processes:
             self.world.network.leave(process.host)
             process.host.kill()
+            close_without_care(process.space._engine._connection)
             process.space.close()
-        self.world.disk.put(self.name, image)
-        self.clock.looks_left = None
 
     def lose(self) -> None:
         """Be gone for good, with the file."""
@@ -190,7 +200,7 @@ class Device:
         """Let the app's user do something, and note what was acknowledged."""
         process = rng.choice(self.processes)
         own = process.space.device
-        before = self._ask(process, _LAST_OWN, (own,))[0][0]
+        before = self._ask(_LAST_OWN, (own,), process)[0][0]
         is_killed = False
         try:
             with self.world.loop.as_host(process.host):
@@ -199,7 +209,7 @@ class Device:
             self.world.note(f"{self.name}: {type(error).__name__}: {error}")
         except Killed:
             is_killed = True
-        made = [Timestamp(*row) for row in self._ask(process, _OWN_AFTER, (own, before))]
+        made = [Timestamp(*row) for row in self._ask(_OWN_AFTER, (own, before), process)]
         self.world.note(f"{self.name} appended {len(made)}{' and died' if is_killed else ''}")
         self.world.ledger.acknowledge(self, made)
         if is_killed:
@@ -207,29 +217,31 @@ class Device:
 
     def events(self) -> set[Timestamp]:
         """Give all events in the file, whether or not it is open."""
-        connection = apsw.Connection(str(self._path))
-        try:
-            return {Timestamp(*row) for row in connection.execute(_EVENTS)}
-        finally:
-            connection.close()
+        return {Timestamp(*row) for row in (self._ask if self.processes else self._ask_file)(_EVENTS)}
 
-    def _local_rows(self) -> dict[str, object]:
+    def _local_rows(self, ask: "Ask") -> dict[str, object]:
         """Give the rows of each local table that is in the file."""
-        connection = apsw.Connection(str(self._path))
-        try:
-            there = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-            local = sorted(self._version.app._local.names & {fold(str(name)) for (name,) in there})
-            return {name: connection.execute(f"SELECT * FROM {quote(name)}").fetchall() for name in local}
-        finally:
-            connection.close()
+        local = sorted(self._version.app._local.names & {fold(str(name)) for (name,) in ask(_TABLES)})
+        return {name: ask(f"SELECT * FROM {quote(name)}") for name in local}
 
     def _ask(
-        self, process: Process, sql: str, parameters: tuple[bytes | int, ...]
+        self, sql: str, parameters: tuple[bytes | int, ...] = (), process: Process | None = None
     ) -> list[tuple[Any, ...]]:  # as SQLite gives them
-        with process.space._engine.reading() as store:
+        """Read the file through a process that has it open."""
+        with (process or self.processes[0]).space._engine.reading() as store:
             cursor = store.connection.cursor()
             cursor.row_trace = None
             return list(cursor.execute(sql, parameters))
+
+    def _ask_file(self, sql: str) -> list[tuple[Any, ...]]:
+        """Read the file, which nobody has open."""
+        connection = apsw.Connection(self._path)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            # Or who opens it next would not find the WAL that the dead process has left.
+            close_without_care(connection)
+            connection.close()
 
     @property
     def _version(self) -> Version:

@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import apsw
+
 _IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
 _KEPT: Final = ("", "-wal", "-device")
 _GONE: Final = (*_KEPT, "-shm")
 """SQLite's shared memory is nobody's any more once its processes are dead."""
+
+
+def close_without_care(connection: apsw.Connection) -> None:
+    """Have SQLite leave the WAL as it is when this connection is closed, as when a process dies."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from typing import Any, Final, TypeVar
 
 from driftlog.testing.simulation.trace import Trace
 
+TASKS_DONE_MAX: Final = 32
+"""Of a host are remembered at most so many tasks that are done: to forget each at once would cost a step for each."""
 STEPS_MAX: Final = 400_000
 """Of one run: a usual one takes some thousands, so this many mean that something goes round in circles."""
 
@@ -57,7 +59,7 @@ class Host:
         self._is_dying = False
         self._loop = loop
         self._lanes: dict[object, Lane] = {"loop": loop.new_lane(self)}
-        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._tasks: list[asyncio.Task[Any]] = []
         self._calls: dict[asyncio.Future[Any], None] = {}
 
     def post(self, callback: Callable[..., object], *arguments: object) -> None:
@@ -95,12 +97,12 @@ class Host:
         with self._loop.as_host(self):
             for call in list(self._calls):
                 call.cancel()
-            for task in list(self._tasks):
+            for task in self._undone():
                 task.cancel()
             lane = self._lanes["loop"]
             while lane.queue:
                 lane.queue.popleft()()
-        assert not self._tasks, f"{self.name} has died, and these still wait: {list(self._tasks)}"
+        assert not self._undone(), f"{self.name} has died, and these still wait: {self._undone()}"
         self.is_alive = False
         for lane in self._lanes.values():
             lane.queue.clear()
@@ -116,8 +118,12 @@ class Host:
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
         """Remember a task until it is done."""
-        self._tasks[task] = None
-        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+        if len(self._tasks) >= TASKS_DONE_MAX:
+            self._tasks = self._undone()
+        self._tasks.append(task)
+
+    def _undone(self) -> list[asyncio.Task[Any]]:
+        return [task for task in self._tasks if not task.done()]
 
     def call(self, executor: object, function: Callable[..., _T], arguments: tuple[Any, ...]) -> asyncio.Future[_T]:
         """Do a blocking call on the lane of its executor."""

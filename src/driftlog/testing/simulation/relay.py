@@ -11,7 +11,7 @@ from driftlog._sqlite.rows import raw_rows
 from driftlog.relay.connection import Line
 from driftlog.relay.server import Relay, RelayConfig
 from driftlog.relay.writing import SPACE_BYTES_MAX
-from driftlog.testing.simulation.files import Image
+from driftlog.testing.simulation.files import Image, close_without_care
 from driftlog.testing.simulation.loop import Host
 from driftlog.testing.simulation.network import Accept, End
 
@@ -90,13 +90,17 @@ class Server:
 
     def crash(self) -> None:
         """Die; the file stays as it is."""
-        disk, network = self._world.disk, self._world.network
-        image = disk.take(self.name)
-        network.leave(self.host)
+        image = self._world.disk.take(self.name)
+        self.end()
+        self._world.disk.put(self.name, image)
+
+    def end(self) -> None:
+        """Let go of the file, which nobody will look at as it is now."""
+        self._world.network.leave(self.host)
         self.host.kill()
         self._relay._reading.close()
+        close_without_care(self._relay._writing._connection)
         self._relay._writing.close()
-        disk.put(self.name, image)
 
     def heads(self, space: SpaceId) -> VersionVector:
         """Give the heads of a space."""
@@ -141,6 +145,12 @@ class RelayHost:
             self.server.crash()
             self.server = None
             self._world.ledger.check_confirmed(self, held)
+
+    def end(self) -> None:
+        """Let go of all files, which nobody will look at any more."""
+        for server in (self.server, self.twin):
+            if server is not None:
+                server.end()
 
     def put(self, image: Image | None) -> None:
         """Come back with another file, or with none."""

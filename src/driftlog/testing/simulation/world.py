@@ -160,9 +160,8 @@ class World:
         self.note(f"! {fault} {detail}".rstrip())
 
     def close(self) -> None:
-        """End all processes."""
+        """End all processes, and the world with them."""
         for device in self.devices:
-            if device.is_up:
-                device.crash()
+            device.end()
         for relay in self.relays:
-            relay.crash()
+            relay.end()

@@ -260,3 +260,18 @@ def test_a_file_that_is_there_is_opened_without_a_draw(tmp_path: Path) -> None:
         raise AssertionError(f"{count} bytes were drawn")
 
     app.open(tmp_path / "a.db", entropy=entropy).close()
+
+
+def test_for_whom_lacks_nothing_no_envelope_is_looked_at() -> None:
+    with fleet(todo_app(), 2) as (one, other):
+        for space in (one, other):
+            space.append(TodoAdded(id=space.device.hex(), text="milk"))
+        exchange(one, other)
+        asked: list[str] = []
+
+        with one._engine.reading() as store:
+            store.connection.exec_trace = lambda _, sql, __: not asked.append(sql)
+            missing = list(store.chains.missing_from(other.version_vector()))
+
+        assert not missing
+        assert len(asked) == 1

@@ -175,6 +175,9 @@ class Chains:
         """
         mine = self.version_vector()
         for device, heads in mine.items():
+            if theirs.get(device) == heads:
+                # As after most changes, for most devices: what is told without a look at the file.
+                continue
             known = [head for head in theirs.get(device, ()) if self.holds(device, head)]
             unknown = [head for head in theirs.get(device, ()) if head not in known]
             is_branch_unknown = any(self.hash_at(device, head.batch_seq) for head in unknown)
@@ -215,3 +218,5 @@ class Chains:
             for row, batch_seq, hash_, raw in rows:
                 place = (batch_seq, row)
                 yield Outbound(device, Head(batch_seq, hash_), raw)
+            if len(rows) < PAGE_ROWS:
+                return

@@ -12,6 +12,7 @@ from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from driftlog.testing.simulation.trace import Trace
@@ -41,7 +42,7 @@ class Lane:
     def __init__(self, host: "Host", number: int) -> None:
         self.host = host
         self.number = number
-        self.queue: deque[Callable[[], None]] = deque()
+        self.queue: deque[Callable[[], object]] = deque()
         self.is_ready = False
 
 
@@ -58,18 +59,20 @@ class Host:
         """Set to die after so many more steps."""
         self._is_dying = False
         self._loop = loop
-        self._lanes: dict[object, Lane] = {"loop": loop.new_lane(self)}
+        self.main = loop.new_lane(self)
+        """What its event loop does."""
+        self._lanes: dict[object, Lane] = {"loop": self.main}
         self._tasks: list[asyncio.Task[Any]] = []
         self._calls: dict[asyncio.Future[Any], None] = {}
 
     def post(self, callback: Callable[..., object], *arguments: object) -> None:
         """Have something done on this host's event loop."""
         if self.is_alive:
-            self._loop.put(self._lanes["loop"], _call(callback, arguments))
+            self._loop.put(self.main, partial(callback, *arguments))
 
     def post_in(self, delay_ms: int, callback: Callable[..., object], *arguments: object) -> None:
         """Have something done on this host's event loop after a while."""
-        self._loop.at(self._loop.now_ms + delay_ms, self, _call(callback, arguments))
+        self._loop.at(self._loop.now_ms + delay_ms, self, partial(callback, *arguments))
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         """Begin a task on this host."""
@@ -99,9 +102,8 @@ class Host:
                 call.cancel()
             for task in self._undone():
                 task.cancel()
-            lane = self._lanes["loop"]
-            while lane.queue:
-                lane.queue.popleft()()
+            while self.main.queue:
+                self.main.queue.popleft()()
         assert not self._undone(), f"{self.name} has died, and these still wait: {self._undone()}"
         self.is_alive = False
         for lane in self._lanes.values():
@@ -176,7 +178,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self.steps = 0
         self._rng = rng
         self._ready: list[Lane] = []
-        self._timers: list[tuple[int, int, Host, Callable[[], None], asyncio.TimerHandle | None]] = []
+        self._timers: list[tuple[int, int, Host, Callable[[], object], asyncio.TimerHandle | None]] = []
         self._timer_count = 0
         self._lane_count = 0
         self.host = self._nobody = Host(self, "nobody")
@@ -234,16 +236,17 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             host.post(callback)
 
     def at(
-        self, time_ms: int, host: Host, callback: Callable[[], None], handle: asyncio.TimerHandle | None = None
+        self, time_ms: int, host: Host, callback: Callable[[], object], handle: asyncio.TimerHandle | None = None
     ) -> None:
         """Have something done on a host at a time, unless the handle is cancelled before."""
         self._timer_count += 1
         heapq.heappush(self._timers, (time_ms, self._timer_count, host, callback, handle))
 
-    def put(self, lane: Lane, work: Callable[[], None]) -> None:
+    def put(self, lane: Lane, work: Callable[[], object]) -> None:
         """Add to a lane."""
         lane.queue.append(work)
-        self.look_at(lane)
+        if not lane.is_ready:
+            self.look_at(lane)
 
     def look_at(self, lane: Lane) -> None:
         """Let a lane take its turns if there is something in it."""
@@ -275,8 +278,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def call_soon(  # type: ignore[override]  # asyncio ties arguments to callback
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
-        self.put(self.host.lane("loop"), _runner(handle))
+        handle = _Soon(callback, args, self, context)
+        self.put(self.host.main, handle)
         return handle
 
     def call_soon_threadsafe(  # type: ignore[override]  # asyncio ties arguments to callback
@@ -324,11 +327,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return False
 
 
-def _call(callback: Callable[..., object], arguments: tuple[object, ...]) -> Callable[[], None]:
-    def call() -> None:
-        callback(*arguments)
+class _Soon(asyncio.Handle):
+    """A handle that is work itself."""
 
-    return call
+    __slots__ = ()
+
+    def __call__(self) -> None:
+        if not self._cancelled:
+            self._run()
 
 
 def _runner(handle: asyncio.Handle) -> Callable[[], None]:

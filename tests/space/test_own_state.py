@@ -274,3 +274,17 @@ def test_no_table_of_an_app_takes_its_names(name: str) -> None:
         App("org.example.todos", tables=table)
     with pytest.raises(errors.DriftlogError, match="names in driftlog_ are taken"):
         App("org.example.todos", tables=TABLES, local_tables=table)
+
+
+def test_views_that_an_undone_transaction_was_the_first_to_ask_for_are_there_for_the_next(tmp_path: Path) -> None:
+    def doubt(space: Space) -> None:
+        with space.transaction() as tx:
+            tx.append(TodoAdded(id="1", text="milk"))
+            assert len(tx.query("SELECT * FROM Driftlog_Pending")) == 1
+            raise ZeroDivisionError
+
+    with todo_app().open(tmp_path / "a.db") as space:
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                doubt(space)
+            assert space.query("SELECT * FROM driftlog_pending") == []

@@ -1,7 +1,7 @@
 """The engine's own state as views, for queries and live queries of the app: what is pending, held and unknown, and devices.
 
-They are TEMP views, made on each connection that the app's queries use, so the file's format has no part in them and they
-can change with the library. `driftlog_rejected` lies in the file too (`schema.py`), where it reads all of the log; here, an
+They are TEMP views, made on each connection that is asked for one, so the file's format has no part in them and they can
+change with the library. `driftlog_rejected` lies in the file too (`schema.py`), where it reads all of the log; here, an
 index. No materializer reaches any: names in `driftlog_` are refused, because what they hold differs between devices.
 """
 
@@ -71,9 +71,18 @@ def seen_through(own: DeviceKey) -> Mapping[str, Mapping[str, Mapping[str, Any]]
     return {**by_state, "driftlog_pending": owned | fact, "driftlog_device": fact}
 
 
-def show_own_state(connection: apsw.Connection) -> None:
-    """Make the views on a connection, outside of a transaction. Writes nothing to the file."""
-    connection.execute(_VIEWS)
+_PREFIX: Final = "driftlog_"
+_IS_SHOWN: Final = "SELECT EXISTS (SELECT 1 FROM temp.sqlite_schema)"
+
+
+def show_own_state(connection: apsw.Connection, sql: str = _PREFIX) -> None:
+    """Make the views on a connection, unless they are there or `sql` can name none. Writes nothing to the file.
+
+    Not when it is opened: making them costs a third of a millisecond, most connections are never asked for one. Nor is it
+    remembered, because a transaction that is undone takes them along.
+    """
+    if _PREFIX in sql.lower() and not connection.execute(_IS_SHOWN).get:
+        connection.execute(_VIEWS)
 
 
 def connect_for_queries(path: str | Path, vfs: str) -> apsw.Connection:

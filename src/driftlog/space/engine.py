@@ -91,7 +91,6 @@ class Engine:
         self.telling = Telling(self._store.verdicts, program, keys.device_key, self.settled)
         if not self.is_read_only:
             self._store.rebuild_if_outdated(progress)
-        show_own_state(connection)
         # A space in memory, or one opened read-only, has a single connection.
         is_shared = path == MEMORY or self.is_read_only
         self.reader = Reader(connection, self._lock, path, self.reopening, is_shared=is_shared, vfs=vfs)
@@ -173,6 +172,7 @@ class Engine:
         if self._transaction_thread == get_ident():
             raise DriftlogError("inside `with space.transaction() as tx` nothing can be subscribed to; do it after")
         with self.reading() as store:
+            show_own_state(store.connection)
             subscription, line = self.live.subscribe(
                 store.connection, self._line, sql, parameters, callback, key=key, call_soon=call_soon, on_error=on_error
             )
@@ -349,7 +349,6 @@ class Engine:
             if not self.is_read_only:
                 empty_wal(connection)
             check_end(connection, self.keys.space, self.path)
-            show_own_state(connection)
             self.reader.reopen(connection)
         except BaseException:
             abandon(connection)

@@ -7,7 +7,6 @@ from threading import Lock
 import apsw
 
 from driftlog._sqlite.connection import abandon, connect
-from driftlog._store.own_state import connect_for_queries
 from driftlog.space.reopening import Reopening
 from driftlog.space.standing import Told
 from driftlog.space.turns import Turns
@@ -25,7 +24,7 @@ class Reader:
         self._reopening = reopening
         self._is_shared = is_shared
         self._lock: Lock | Turns = lock if is_shared else Lock()
-        self._connection = writer if is_shared else connect_for_queries(path, vfs)
+        self._connection = writer if is_shared else connect(path, is_read_only=True, vfs=vfs)
 
     @contextmanager
     def connection(self) -> Iterator[apsw.Connection]:
@@ -75,7 +74,7 @@ class Reader:
         """Read through a new connection from now on."""
         with self._lock:
             name, before = self._connection.filename, self._connection
-            self._connection = writer if self._is_shared else connect_for_queries(name, self._vfs)
+            self._connection = writer if self._is_shared else connect(name, is_read_only=True, vfs=self._vfs)
             if not self._is_shared:
                 abandon(before)
 

@@ -6,6 +6,7 @@ from driftlog._core.clock import Timestamp
 from driftlog._sqlite.connection import storage_errors
 from driftlog._sqlite.reading import query_all
 from driftlog._sqlite.rows import Parameters, Row, SqlValue
+from driftlog._store.own_state import show_own_state
 from driftlog._store.view import view_digest
 from driftlog.space.engine import Engine
 from driftlog.space.entries import decode_entries
@@ -31,6 +32,7 @@ class Reading:
         """
         self._engine.check_open()
         with storage_errors(self._engine.path), self._engine.reader.connection() as connection:
+            show_own_state(connection, sql)
             return query_all(connection, sql, parameters)
 
     def log(self, after: Timestamp | None = None, before: Timestamp | None = None) -> Iterator[LogEntry]:

@@ -10,6 +10,7 @@ from driftlog._core.event import Event
 from driftlog._sqlite.connection import storage_errors
 from driftlog._sqlite.reading import query_all, query_one
 from driftlog._sqlite.rows import Parameters, Row
+from driftlog._store.own_state import show_own_state
 from driftlog._store.program import Program, Rejection
 from driftlog._store.reading import check_not_upgrading
 from driftlog._store.store import Store
@@ -30,11 +31,13 @@ class Transaction:
     def one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """Give the first row of a query, or None; it sees what this transaction appended."""
         with self._reading() as connection:
+            show_own_state(connection, sql)
             return query_one(connection, sql, parameters)
 
     def query(self, sql: str, parameters: Parameters = ()) -> list[Row]:
         """Give all rows of a query; it sees what this transaction appended."""
         with self._reading() as connection:
+            show_own_state(connection, sql)
             return query_all(connection, sql, parameters)
 
     def append(self, *events: Event) -> tuple[Timestamp, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from bench import append, large, late, live, reading, receive, recording, report, size, waiting, waking
+from bench import append, large, late, live, reading, receive, recording, report, simulating, size, waiting, waking
 from bench.rounds import Amount, Figure
 from bench.size import Cost
 
@@ -22,6 +22,7 @@ SPEEDS: Final[dict[str, Callable[[Path], Iterator[Figure] | Iterator[Figure | Am
     "recording": recording.measure,
     "large": large.measure,
     "live": live.measure,
+    "simulating": simulating.measure,
 }
 BYTES: Final = "bytes"
 ALL: Final = "all"

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     """Simulate."""
     from driftlog.testing.simulation.campaign import Asked, campaign, quiet
     from driftlog.testing.simulation.command import summary
-    from driftlog.testing.simulation.simulating import USUAL_FAULTS
+    from driftlog.testing.simulation.simulating import USUAL_FAULTS, nothing_shown
 
     faults = USUAL_FAULTS if options.faults is None else (options.faults[0], options.faults[1])
     if faults[0] > faults[1]:
@@ -84,8 +84,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(f"{found.simulated.seeds} seeds, {len(found.failed)} failed; {summary(found)}")
     if not found.failed and found.simulated.events == 0:
-        # Devices without events always agree. Refused ones are answers that users get, so a run lets them pass.
-        note(f"{work} appended no event, so nothing was shown; is each of its appends refused?")
+        note(nothing_shown(work))
         return 1
     return min(len(found.failed), 1)
 

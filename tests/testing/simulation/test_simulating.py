@@ -137,3 +137,23 @@ def test_the_command_names_what_it_cannot_find(capsys: pytest.CaptureFixture[str
     assert main(["--app", "driftlog.testing.simulation.example:app", "nowhere:work"]) == 2
 
     assert "there is no module 'nowhere'" in capsys.readouterr().out
+
+
+def test_where_nothing_is_appended_nothing_is_shown() -> None:
+    def refused(space: Space, rng: random.Random) -> None:
+        space.append(Happened(n=rng.choice([1 << 70])))
+
+    with pytest.raises(SimulationFailed, match="refused appended no event, so nothing was shown"):
+        simulate(_counting(), refused, seeds=range(2), faults=(0, 0))
+
+
+def see(space: Space, rng: random.Random) -> None:
+    """Do nothing: what the command below is given for a workload."""
+
+
+def test_the_command_says_that_nothing_was_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["driftlog.testing.simulation.example:app", f"{__name__}:see"]
+
+    assert main(["--seeds", "1", "--faults", "0", "0", "--app", *names]) == 1
+
+    assert f"{names[1]} appended no event" in capsys.readouterr().out

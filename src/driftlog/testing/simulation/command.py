@@ -9,13 +9,13 @@ from driftlog.testing.simulation.campaign import Asked, Campaign, campaign, quie
 from driftlog.testing.simulation.faults import FAULTS
 from driftlog.testing.simulation.plan import FAULTS_MAX, FAULTS_MIN
 from driftlog.testing.simulation.run import run
-from driftlog.testing.simulation.simulating import command_for, explain
+from driftlog.testing.simulation.simulating import command_for, explain, nothing_shown
 from driftlog.testing.simulation.versions import Version
 
 
 @quiet()
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what the command line asks for; gives 1 if a seed failed, 2 if the command line is wrong."""
+    """Run what the command line asks for; gives 1 if a seed failed or nothing was shown, 2 if the command line is wrong."""
     asked = _parser().parse_args(argv)
     apps = tuple((one[0], one[1]) for one in [*asked.older, *([asked.app] if asked.app else [])])
     what = Asked(apps, (asked.faults[0], asked.faults[1]))
@@ -77,6 +77,9 @@ def _campaign(seeds: range, jobs: int, what: Asked, versions: Sequence[Version])
     for name in FAULTS:
         print(f"{found.simulated.faults[name]:>9,} {name}")
     print(summary(found))
+    if not found.failed and found.simulated.events == 0:
+        print(nothing_shown(what.apps[-1][1] if what.apps else "the example"))
+        return 1
     return min(len(found.failed), 1)
 
 

@@ -10,10 +10,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 from types import TracebackType
 from typing import Final, Self
 
 ROOT: Final = Path(__file__).parents[2]
+ANSWER_SECONDS_MAX: Final = 60
+"""For a line of a child: long past what any takes on a busy machine; a child that never answers fails its test by then."""
+KILLED: Final = 1 if sys.platform == "win32" else -signal.SIGKILL
+"""What `kill` leaves for a child's exit code."""
 DELAY_SECONDS_MAX: Final = 0.004
 """The last moment of chance: a few appends long, so that the end comes at any place within one."""
 
@@ -33,16 +38,27 @@ class Child:
 
     def begin(self, *arguments: object) -> None:
         """Wait until it is ready, and say the word: the arguments of what it is to do."""
-        assert self.line() == "ready"
+        assert self.line("that it is ready") == "ready"
         assert self._process.stdin is not None
         self._process.stdin.write("\t".join(map(str, arguments)) + "\n")
         self._process.stdin.flush()
 
-    def line(self) -> str:
-        """Wait for its next line."""
+    def line(self, awaited: str, *, seconds_max: float = ANSWER_SECONDS_MAX) -> str:
+        """Wait for its next line, which is to say what is `awaited`; one that does not come in time is its end."""
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line.endswith("\n"), f"the child ended by itself, after {self._lines[-3:]}"
+        # The child's end is the end of its output, which a read comes back from, on every system.
+        too_late = Timer(seconds_max, self._process.kill)
+        too_late.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            too_late.cancel()
+            # What it has begun it ends: whether it was too late is known from here on.
+            too_late.join()
+        if not line.endswith("\n"):
+            is_late = self._process.wait() == KILLED
+            what = f"did not say within {seconds_max} s" if is_late else "ended by itself and did not say"
+            raise AssertionError(f"the child {what} {awaited}; its last lines: {self._lines[-3:]}")
         self._lines.append(line)
         return line.strip()
 

@@ -69,5 +69,5 @@ def lines_of_one_killed_at_work(child: Child, rng: random.Random, path: Path, *u
     """Let a device work until it has said a number of things drawn from chance, and a moment more."""
     child.begin(path, rng.getrandbits(32), *urls)
     for _ in range(rng.randint(1, LINES_MAX)):
-        child.line()
+        child.line("what it has done")
     return child.kill(rng)

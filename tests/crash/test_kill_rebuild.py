@@ -82,7 +82,7 @@ def kill_within(child: Child, rng: random.Random, path: Path, number: int) -> No
     places = (0, 1_000, 2_000, EVENTS, EVENTS, EVENTS, "open")
     place = places[number % len(places)]
     child.begin(path, number)
-    while (line := child.line()) not in (f"done {place}", str(place)):
+    while (line := child.line(f"that it has come to {place}")) not in (f"done {place}", str(place)):
         assert line.startswith("done")
     # The commit, with its sync to disk, takes a few milliseconds after the last event.
     child.kill(rng, 0.01 if place == EVENTS else 0.004)

@@ -46,7 +46,7 @@ def test_what_a_relay_confirmed_is_there_after_kill_9_and_devices_converge(tmp_p
 
 def begin(relay: Child, path: Path, port: int) -> str:
     relay.begin(path, port)
-    [_, url] = relay.line().split()
+    [_, url] = relay.line("where it listens").split()
     return url
 
 

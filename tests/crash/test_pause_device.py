@@ -25,14 +25,14 @@ def test_a_process_stopped_anywhere_delays_another_that_writes_the_same_file_and
         for _ in range(ROUNDS):
             one, two = children.next(), children.next()
             one.begin(path, rng.getrandbits(32))
-            while one.line() != "open":
+            while one.line("that it has opened the file") != "open":
                 pass
             two.begin(path, rng.getrandbits(32))
             for _ in range(PAUSES):
                 rng.choice((one, two)).pause(rng.uniform(0, PAUSE_SECONDS_MAX))
                 for _ in range(LINES):
-                    one.line()
-                    two.line()
+                    one.line("what it has done")
+                    two.line("what it has done")
             for child in (one, two):
                 acknowledged.take(child.kill(rng))
             check_device(path, acknowledged)

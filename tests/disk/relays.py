@@ -10,7 +10,8 @@ from driftlog._protocol.relay_session import Accepted, Outcome, Rejected
 from driftlog._sqlite.rows import raw_rows
 from driftlog.relay.group_commit import GroupCommit
 from driftlog.relay.reading import Reading
-from driftlog.relay.writing import Job, Writing
+from driftlog.relay.store import Job
+from driftlog.relay.writing import Writing
 from driftlog.testing.disk import Image, Journal, SimulatedDisk, write_image
 from tests.disk.judging import integrity
 from tests.disk.world import workplace

@@ -10,7 +10,7 @@ from driftlog._core.ids import Position, SpaceId
 from driftlog._protocol import relay_session as rs
 from driftlog.errors import DiskFull, StorageError
 from driftlog.relay.group_commit import COMMIT_ENVELOPES_MAX, GroupCommit
-from driftlog.relay.writing import Job
+from driftlog.relay.store import Job
 from tests.protocol.fakes import GENESIS, chain, keys_of
 
 

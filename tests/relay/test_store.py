@@ -13,7 +13,8 @@ from driftlog._protocol.messages import Refusal
 from driftlog.errors import DiskFull, NewerFormat, NotADriftlogFile
 from driftlog.relay.checking import inspect
 from driftlog.relay.reading import Reading
-from driftlog.relay.writing import FORKS_PER_DEVICE_MAX, SPACE_BYTES_MAX, Job, Writing
+from driftlog.relay.store import Job
+from driftlog.relay.writing import FORKS_PER_DEVICE_MAX, SPACE_BYTES_MAX, Writing
 from tests.protocol.fakes import GENESIS, chain, envelope, head_of, keys_of
 
 SPACE = GENESIS.space

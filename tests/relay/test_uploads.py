@@ -19,7 +19,7 @@ from driftlog.errors import DiskFull
 from driftlog.relay import checking
 from driftlog.relay.checking import CHECKERS, SLICE_ENVELOPES_MAX, Checks
 from driftlog.relay.server import running_relay
-from driftlog.relay.writing import Job
+from driftlog.relay.store import Job
 from tests.protocol.fakes import GENESIS, chain, envelope, keys_of
 from tests.relay.test_relay import line_to
 

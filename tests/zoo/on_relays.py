@@ -12,7 +12,8 @@ from driftlog._protocol.messages import Refusal
 from driftlog._protocol.relay_session import Accepted, Outcome, PageRead, Rejected
 from driftlog.relay.hub import Hub
 from driftlog.relay.reading import Reading
-from driftlog.relay.writing import Job, Writing
+from driftlog.relay.store import Job
+from driftlog.relay.writing import Writing
 from tests.zoo.mistakes import Zoo
 
 ZOO = Zoo()

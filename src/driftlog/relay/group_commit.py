@@ -7,15 +7,15 @@ the disk (P23).
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from driftlog._core.ids import SpaceId
 from driftlog._protocol.relay_session import Accepted, Outcome
 from driftlog.errors import StorageError
-from driftlog.relay.writing import Job
+from driftlog.relay.store import Job, StoreWriter
 
 COMMIT_BYTES_MAX: Final = 8 << 20
 """A transaction takes no more than this: at 100 MB/s the last in the queue waits 80 ms for it."""
@@ -30,22 +30,6 @@ WAITING_BYTES_MAX: Final = 32 << 20
 _LOG = logging.getLogger("driftlog.relay")
 
 
-class Store(Protocol):
-    """What is written to."""
-
-    def commit(self, jobs: Sequence[Job]) -> list[tuple[Outcome, ...]]:
-        """Store durably, or raise and store nothing."""
-        ...
-
-    def reopen(self) -> None:
-        """Begin anew after a failure."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the file."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     job: Job
@@ -55,7 +39,7 @@ class _Waiting:
 class GroupCommit:
     """Commits what is waiting, again and again. Made and called on the event loop; only the transactions run beside it."""
 
-    def __init__(self, store: Store, on_growth: Callable[[Iterable[SpaceId]], None]) -> None:
+    def __init__(self, store: StoreWriter, on_growth: Callable[[Iterable[SpaceId]], None]) -> None:
         self._store = store
         self._on_growth = on_growth
         self._loop = asyncio.get_running_loop()

@@ -5,7 +5,6 @@ Reads run on a connection of their own, beside the writer's, and see whole commi
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final, cast
 
 from driftlog._core.ids import BatchSeq, Birthday, DeviceKey, EnvelopeHash, Position, SpaceId
@@ -14,6 +13,7 @@ from driftlog._protocol.limits import FRAME_ENVELOPES_MAX
 from driftlog._protocol.relay_session import Admitted, PageRead, Proved, ReadPage
 from driftlog._sqlite.connection import connect, storage_errors
 from driftlog.relay.schema import POSITION_BITS
+from driftlog.relay.store import Counts
 
 SCAN_ROWS_MAX: Final = 10_000
 """Rows looked at for one page, when what a device holds is left out: about 10 ms, then others have their turn."""
@@ -33,15 +33,6 @@ _RAW = "SELECT raw FROM envelope WHERE id = ?"
 _COUNTS = "SELECT count(*), coalesce(sum(position), 0), coalesce(sum(bytes), 0) FROM space"
 
 _HeadRow = tuple[DeviceKey, BatchSeq, EnvelopeHash, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How much a relay holds."""
-
-    spaces: int
-    envelopes: int
-    bytes: int
 
 
 class Reading:

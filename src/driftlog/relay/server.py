@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final, ParamSpec, Protocol, TypeVar
+from typing import Final, Generic, ParamSpec, Protocol, TypeVar
 
 from driftlog._core.genesis import Genesis
 from driftlog._core.ids import BIRTHDAY_BYTES, Birthday, SpaceId, short
@@ -37,7 +37,9 @@ from driftlog.relay.connection import Conversation, Line
 from driftlog.relay.group_commit import GroupCommit
 from driftlog.relay.hub import Hub
 from driftlog.relay.reading import Reading
-from driftlog.relay.writing import SPACE_BYTES_MAX, Job, Writing
+from driftlog.relay.sqlite import SqliteStore
+from driftlog.relay.store import Job, RelayStore, StoreReader, StoreWriter
+from driftlog.relay.writing import SPACE_BYTES_MAX, Writing
 
 GOODBYE_SECONDS_MAX: Final = 5
 """Connections that have not ended by then are cut: a shutdown must not wait for a reader that reads nothing."""
@@ -47,6 +49,9 @@ DEFAULT_PORT: Final = 8787
 _LOG = logging.getLogger("driftlog.relay")
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_W = TypeVar("_W", bound=StoreWriter)
+_R = TypeVar("_R", bound=StoreReader)
+_Relay = TypeVar("_Relay", bound="StoreRelay[StoreWriter, StoreReader] | Relay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class RelayConfig:
     """Where a relay listens, and what it keeps."""
 
     path: str | Path
+    """The SQLite file; of another store, what the log calls it."""
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     """0 takes any free one."""
@@ -97,28 +103,28 @@ class Port(Protocol):
         ...
 
 
-class Relay:
-    """A relay that runs on the current event loop, between `start` and `stop`.
+class StoreRelay(Generic[_W, _R]):
+    """A relay that runs on the current event loop, between `start` and `stop`, on a store that is open.
 
     `entropy(count)` gives random bytes and `listener` the connections; they are arguments for tests.
     """
 
     def __init__(
-        self, config: RelayConfig, *, entropy: Callable[[int], bytes] = os.urandom, listener: Port | None = None
+        self,
+        config: RelayConfig,
+        writing: _W,
+        reading: _R,
+        *,
+        entropy: Callable[[int], bytes] = os.urandom,
+        listener: Port | None = None,
     ) -> None:
         self.config = config
         self._entropy = entropy
         self.hub = Hub()
         self._conversations: dict[Conversation, asyncio.Task[None]] = {}
-        path = str(config.path)
-        self._writing = Writing(
-            path,
-            birthday=entropy(BIRTHDAY_BYTES),
-            space_bytes_max=config.space_bytes_max,
-            vfs=config.vfs,
-        )
-        self._reading = Reading(path, vfs=config.vfs)
-        self.birthday: Birthday = self._reading.birthday
+        self._writing = writing
+        self._reading = reading
+        self.birthday: Birthday = reading.birthday
         self._reader = ThreadPoolExecutor(1, "driftlog-relay-reader")
         self._checks = Checks()
         doors = Doors(config.connections_max, config.connections_per_address_max)
@@ -229,12 +235,39 @@ class Relay:
         ).encode()
 
 
+class Relay(StoreRelay[Writing, Reading]):
+    """A relay on the SQLite file that its configuration names."""
+
+    def __init__(
+        self, config: RelayConfig, *, entropy: Callable[[int], bytes] = os.urandom, listener: Port | None = None
+    ) -> None:
+        store = SqliteStore(str(config.path), config.vfs)
+        writing = store.open_writer(Birthday(entropy(BIRTHDAY_BYTES)), space_bytes_max=config.space_bytes_max)
+        super().__init__(config, writing, store.open_reader(), entropy=entropy, listener=listener)
+
+
 @asynccontextmanager
 async def running_relay(
     path: str | Path, *, host: str = "127.0.0.1", port: int = 0, space_bytes_max: int = SPACE_BYTES_MAX
 ) -> AsyncIterator[Relay]:
     """Run a relay for the length of a `with` block. Port 0 takes any free one; see `relay.url`."""
-    relay = Relay(RelayConfig(path, host, port, space_bytes_max=space_bytes_max))
+    async with _running(Relay(RelayConfig(path, host, port, space_bytes_max=space_bytes_max))) as relay:
+        yield relay
+
+
+@asynccontextmanager
+async def running_relay_on(
+    store: RelayStore, *, host: str = "127.0.0.1", port: int = 0, space_bytes_max: int = SPACE_BYTES_MAX
+) -> AsyncIterator[StoreRelay[StoreWriter, StoreReader]]:
+    """Run a relay on a store of another kind than SQLite's file, for the length of a `with` block."""
+    writing = store.open_writer(Birthday(os.urandom(BIRTHDAY_BYTES)), space_bytes_max=space_bytes_max)
+    config = RelayConfig(type(store).__name__, host, port, space_bytes_max=space_bytes_max)
+    async with _running(StoreRelay(config, writing, store.open_reader())) as relay:
+        yield relay
+
+
+@asynccontextmanager
+async def _running(relay: _Relay) -> AsyncIterator[_Relay]:
     await relay.start()
     try:
         yield relay

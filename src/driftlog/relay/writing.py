@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from driftlog._core.envelope import Envelope
-from driftlog._core.ids import NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash, Position, SpaceId
+from driftlog._core.ids import BatchSeq, DeviceKey, EnvelopeHash, Position, SpaceId
 from driftlog._core.version_vector import Head
-from driftlog._protocol.limits import HEADS_PER_FRAME_MAX
 from driftlog._protocol.messages import Refusal
 from driftlog._protocol.relay_session import Accepted, Outcome, Rejected
 from driftlog._sqlite.connection import abandon, empty_wal, storage_errors, write_transaction
 from driftlog._sqlite.rows import raw_rows
+from driftlog.relay.judging import NO_HEAD, Standing, judge
 from driftlog.relay.schema import POSITION_BITS, open_file
+from driftlog.relay.store import Job
 
 FORKS_MAX: Final = 1_000
 FORKS_PER_DEVICE_MAX: Final = 4
@@ -38,20 +39,6 @@ _KEEP_FORK = """
 INSERT OR IGNORE INTO fork (hash, device, batch_seq, raw) SELECT ?1, ?2, ?3, ?4
  WHERE (SELECT count(*) FROM fork) < ?5 AND (SELECT count(*) FROM fork WHERE device = ?2) < ?6
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One connection's upload, checked: its envelopes are the space's, and their devices signed them."""
-
-    space: SpaceId
-    genesis: bytes
-    envelopes: tuple[Envelope, ...]
-
-    @property
-    def size(self) -> int:
-        """The bytes it holds in memory."""
-        return sum(len(envelope.raw) for envelope in self.envelopes)
 
 
 @dataclass(slots=True)
@@ -121,26 +108,19 @@ class Writing:
         return outcomes
 
     def _store(self, job: Job, space: _Space, envelope: Envelope) -> Outcome:
-        header = envelope.header
-        chain = self._chain(space, header.device)
-        head = chain.head
-        if header.batch_seq <= head.batch_seq:
-            assert chain.device is not None
-            row_id, stored = next(raw_rows(self._connection, _PLACE, (chain.device, header.batch_seq)))
-            if stored == envelope.hash:
-                return Accepted(Position(row_id & ((1 << POSITION_BITS) - 1)), is_new=False)
-            return self._refuse_fork(chain.device, envelope)
-        if header.batch_seq > head.batch_seq + 1:
-            return Rejected(Refusal.GAP, f"{envelope}: the relay holds this device's up to {head.batch_seq}")
-        if header.previous != head.hash:
-            assert chain.device is not None, "a first envelope names no predecessor, and has none"
-            return self._refuse_fork(chain.device, envelope)
-        if chain.device is None and space.device_count >= HEADS_PER_FRAME_MAX:
-            return Rejected(Refusal.QUOTA, f"the space has {space.device_count} devices, as many as a relay takes")
-        if space.bytes + len(envelope.raw) > self._space_bytes_max:
-            limit = self._space_bytes_max
-            return Rejected(Refusal.QUOTA, f"the space holds {space.bytes} of {limit} bytes at this relay")
-        return self._insert(job, space, chain, envelope)
+        chain = self._chain(space, envelope.header.device)
+        standing = Standing(chain.head, space.device_count, space.bytes, self._space_bytes_max)
+        outcome = judge(envelope, standing, lambda seq: self._held_at(chain, seq))
+        if outcome is None:
+            return self._insert(job, space, chain, envelope)
+        if isinstance(outcome, Rejected) and outcome.code is Refusal.FORK:
+            assert chain.device is not None, "what is forked is there"
+            return self._refuse_fork(chain.device, envelope, outcome)
+        return outcome
+
+    def _held_at(self, chain: _Chain, seq: BatchSeq) -> tuple[Position, EnvelopeHash]:
+        row_id, stored = next(raw_rows(self._connection, _PLACE, (chain.device, seq)))
+        return Position(row_id & ((1 << POSITION_BITS) - 1)), EnvelopeHash(stored)
 
     def _insert(self, job: Job, space: _Space, chain: _Chain, envelope: Envelope) -> Accepted:
         header = envelope.header
@@ -164,12 +144,10 @@ class Writing:
         chain.is_changed = space.is_changed = True
         return Accepted(Position(space.position), is_new=True)
 
-    def _refuse_fork(self, device: int, envelope: Envelope) -> Rejected:
-        seq = envelope.header.batch_seq
-        proof = (envelope.hash, device, seq, envelope.raw, FORKS_MAX, FORKS_PER_DEVICE_MAX)
+    def _refuse_fork(self, device: int, envelope: Envelope, refusal: Rejected) -> Outcome:
+        proof = (envelope.hash, device, envelope.header.batch_seq, envelope.raw, FORKS_MAX, FORKS_PER_DEVICE_MAX)
         self._connection.execute(_KEEP_FORK, proof)
-        text = f"{envelope} does not continue what the relay holds: this device's key was used in two places"
-        return Rejected(Refusal.FORK, text)
+        return refusal
 
     def _space(self, space: SpaceId) -> _Space:
         row = self._connection.execute(_SPACE, (space,)).get
@@ -182,8 +160,8 @@ class Writing:
         chain = space.chains.get(device)
         if chain is None:
             row = None if space.number is None else self._connection.execute(_DEVICE, (space.number, device)).get
-            number, seq, hashed = row or (None, 0, NO_ENVELOPE)
-            chain = space.chains[device] = _Chain(number, Head(BatchSeq(seq), EnvelopeHash(hashed)))
+            number, head = (None, NO_HEAD) if row is None else (row[0], Head(BatchSeq(row[1]), EnvelopeHash(row[2])))
+            chain = space.chains[device] = _Chain(number, head)
         return chain
 
     def _save(self, space: _Space) -> None:

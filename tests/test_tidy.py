@@ -12,7 +12,9 @@ import pytest
 
 import driftlog
 import driftlog.errors
+import driftlog.relay
 import driftlog.testing
+import driftlog.testing.conformance
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "driftlog"
@@ -230,7 +232,49 @@ def test_the_public_names_are_these() -> None:
         "play",
         "simulate",
     ]
-    for module in (driftlog, driftlog.testing):
+    assert sorted(driftlog.testing.conformance.__all__) == [
+        "MakePair",
+        "MakeStore",
+        "Nonconforming",
+        "STORE_CHECKS",
+        "StoreCheck",
+        "TRANSPORT_CHECKS",
+        "check_connecting",
+        "check_store",
+        "check_transport",
+    ]
+    assert sorted(driftlog.relay.__all__) == [
+        "Accepted",
+        "Admitted",
+        "BatchSeq",
+        "Birthday",
+        "Counts",
+        "DeviceKey",
+        "Envelope",
+        "EnvelopeHash",
+        "FRAME_ENVELOPES_MAX",
+        "HEADS_PER_FRAME_MAX",
+        "Head",
+        "Job",
+        "NO_HEAD",
+        "Outcome",
+        "PageRead",
+        "Position",
+        "Proved",
+        "ReadPage",
+        "Refusal",
+        "Rejected",
+        "RelayStore",
+        "SPACE_BYTES_MAX",
+        "SpaceId",
+        "SqliteStore",
+        "Standing",
+        "StoreReader",
+        "StoreWriter",
+        "VersionVector",
+        "judge",
+    ]
+    for module in (driftlog, driftlog.relay, driftlog.testing, driftlog.testing.conformance):
         for name in module.__all__:
             assert hasattr(module, name)
 

@@ -99,7 +99,7 @@ class Reading:
             until, size, seen = after, 0, 0
             for row_id, raw in self._rows(after, end, page.seq_by_device):
                 if raw is not None:
-                    if entries and size + len(raw) > page.bytes_max:
+                    if entries and (size + len(raw) > page.bytes_max or len(entries) == FRAME_ENVELOPES_MAX):
                         break
                     entries.append((Position(row_id - base), raw))
                     size += len(raw)

@@ -110,6 +110,15 @@ def test_an_invariant_that_only_one_device_can_keep_is_found_to_break_when_they_
         play(app, found.value.story, invariant=has_room)
 
 
+def test_an_invariant_that_says_nothing_is_shown_as_it_is_written() -> None:
+    def has_none(space: Space) -> None:
+        if space.query("SELECT * FROM seat"):
+            raise AssertionError  # as a bare assert does where pytest rewrites nothing
+
+    with pytest.raises(Diverged, match="when all have met: raise AssertionError"):
+        play(seats(), Story(2, (Appends(0, (Taken(name="a", by="b"),)),)), invariant=has_none)
+
+
 def test_a_story_that_was_found_is_played_again_as_a_test_of_its_own() -> None:
     ann_is_late = Story(
         2,

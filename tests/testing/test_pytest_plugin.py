@@ -63,9 +63,9 @@ def test_devices_of_a_fleet_meet_are_closed_and_described_when_a_test_fails(pyte
     result.stdout.fnmatch_lines(
         [
             "*driftlog fleet*",
-            "A: 1 events, 0 rejected, 0 held",
+            "A: 1 event, 0 rejected, 0 held",
             "B: 0 events*",
-            "B lacks 1 events, *NoteAdded(id='1', *",
+            "B lacks 1 event of A's, *NoteAdded(id='1', *",
         ]
     )
     assert result.stdout.str().count("driftlog fleet") == 1

@@ -6,13 +6,15 @@ relays, crashes (`simulate`), and what differs between processes and machines (`
 """
 
 from collections.abc import Callable
+from traceback import extract_tb
 from typing import TYPE_CHECKING, assert_never
 
 from driftlog.errors import EventRejected
 from driftlog.space.app import App
 from driftlog.space.space import Space
-from driftlog.space.status import LogEntry
 from driftlog.testing.crew import CAUSES, Crew
+from driftlog.testing.differing import told as told_event
+from driftlog.testing.differing import verdict
 from driftlog.testing.story import Appends, ClockIsOff, Meets, Step, Story, Undoes, name_of, told
 
 if TYPE_CHECKING:
@@ -45,14 +47,14 @@ def play(app: App, story: Story, *, invariant: Invariant | None = None) -> None:
         lines = [_take(crew, step) for step in story.steps]
         what = crew.disagreement()
         if what is not None:
-            raise Diverged(story, _text(f"devices that hold the same events differ: {what}", lines, crew[0], CAUSES))
+            raise Diverged(story, _text(f"devices that hold the same events differ: {what}", lines, crew, 0, CAUSES))
         for at, space in enumerate(crew):
             try:
                 if invariant is not None:
                     invariant(space)
             except AssertionError as error:
-                what = f"an invariant does not hold at {name_of(at)} when all have met: {str(error).strip() or repr(error)}"
-                raise Diverged(story, _text(what, lines, space)) from error
+                what = f"an invariant does not hold at {name_of(at)} when all have met: {_said(error)}"
+                raise Diverged(story, _text(what, lines, crew, at)) from error
 
 
 def check_convergence(
@@ -135,15 +137,17 @@ def _take(crew: Crew, step: Step) -> str:
     return told(step)
 
 
-def _text(what: str, lines: list[str], space: Space, advice: str = "") -> str:
+def _said(error: AssertionError) -> str:
+    """Give an assertion's words, or the line that it stands in: without pytest's rewriting it has no words of its own."""
+    frames = extract_tb(error.__traceback__)
+    return str(error).strip() or frames[-1].line or repr(error)
+
+
+def _text(what: str, lines: list[str], crew: Crew, at: int, advice: str = "") -> str:
     story = [f"  {number}. {line}" for number, line in enumerate(lines, 1)] or ["  nothing happens"]
-    entries = [_entry(entry) for entry in space.log()]
+    names = crew.names()
+    entries = [f"  {number}. {told_event(e, names)}: {verdict(e)}" for number, e in enumerate(crew[at].log(), 1)]
     more = len(entries) - ENTRIES_SHOWN_MAX
     log = [f"  … {more} before", *entries[-ENTRIES_SHOWN_MAX:]] if more > 0 else entries
-    parts = [what, "The story:", *story, f"Then all meet. The log, in its order, at {name_of(0)}:", *log, advice]
+    parts = [what, "The story:", *story, f"Then all meet. The log, in its order, at {name_of(at)}:", *log, advice]
     return "\n".join(part for part in parts if part)
-
-
-def _entry(entry: LogEntry) -> str:
-    verdict = entry.state.value if entry.reason is None else f"{entry.state.value}: {entry.reason}"
-    return f"  {entry.event or entry.name} ({verdict})"

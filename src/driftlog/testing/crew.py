@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import shake_128
 from itertools import combinations
-from typing import Final, NamedTuple, Self, overload
+from typing import Final, Self, overload
 
 from driftlog._core.clock import hlc_ms
+from driftlog._core.ids import DeviceKey
 from driftlog._core.version_vector import VersionVector
-from driftlog._sqlite.sqltext import quote
-from driftlog._sqlite.tables import Table
 from driftlog.errors import DriftlogError
 from driftlog.space.app import App
 from driftlog.space.space import Space
+from driftlog.testing.differing import Named, counted, difference_of
 from driftlog.testing.fleet import exchange, fleet
 from driftlog.testing.peeking import FIRST, Moment, replaced
 from driftlog.testing.story import DEVICES_MAX, name_of
@@ -25,22 +25,13 @@ from driftlog.testing.story import DEVICES_MAX, name_of
 STEP_MS: Final = 1_000
 """What passes whenever a device does something: enough that no two events of a short test have one stamp."""
 
-ROWS_SHOWN_MAX: Final = 5
-"""Of the rows that differ between two devices; more only repeat what is wrong."""
-
 CAUSES: Final = (
     "Usual causes: a materializer that looks at more than tx and its event (a global that changes, a clock, randomness, a "
     "SELECT of several rows without ORDER BY); check_determinism says which"
 )
 
 
-class Differing(NamedTuple):
-    """A row that is not the same on two devices. It is None where there is none."""
-
-    table: str
-    key: tuple[object, ...]
-    here: tuple[object, ...] | None
-    there: tuple[object, ...] | None
+JOINED: Final = "a device that joins afterwards"
 
 
 class Crew(Sequence[Space]):
@@ -125,17 +116,22 @@ class Crew(Sequence[Space]):
         self.settle()
         with self.fresh() as fresh:
             for at, space in enumerate(self):
-                what = difference_of(self.app, (name_of(at), space), ("a device that joins afterwards", fresh))
+                what = difference_of(self.app, Named(name_of(at), space), Named(JOINED, fresh), self.names())
                 if what is not None:
                     return what
         return None
 
+    def names(self) -> dict[DeviceKey, str]:
+        """Name the devices by their keys, as stories do."""
+        return {DeviceKey(space.device): name_of(at) for at, space in enumerate(self)}
+
     def difference(self) -> str | None:
         """Say how the devices differ as they are now, None if they do not."""
         for a, b in combinations(range(len(self)), 2):
-            told = difference_of(self.app, (name_of(a), self[a]), (name_of(b), self[b]))
-            if told is not None:
-                return told
+            one, other = (Named(name_of(at), self[at]) for at in (a, b))
+            what = difference_of(self.app, one, other, self.names())
+            if what is not None:
+                return what
         return None
 
     def describe(self) -> str:
@@ -144,7 +140,9 @@ class Crew(Sequence[Space]):
         for at, space in enumerate(self):
             try:
                 status = space.status()
-                lines.append(f"{name_of(at)}: {status.events} events, {status.rejected} rejected, {status.held} held")
+                lines.append(
+                    f"{name_of(at)}: {counted(status.events, 'event')}, {status.rejected} rejected, {status.held} held"
+                )
             except DriftlogError as error:
                 # A test that closes a space or breaks its file has failed all the same, and wants to know of the rest.
                 return "\n".join([*lines, f"{name_of(at)}: {error}"])
@@ -182,53 +180,3 @@ class Crew(Sequence[Space]):
         # The same keys in every run: a story that is played again is the same to the byte.
         self._draws += 1
         return shake_128(f"crew {self._draws}".encode()).digest(count)
-
-
-def difference_of(app: App, here: tuple[str, Space], there: tuple[str, Space]) -> str | None:
-    """Say how two named devices differ: in the events they hold, in a verdict, or in rows."""
-    (a, one), (b, other) = here, there
-    lines = [
-        {entry.timestamp: (entry.state.value, entry.reason, entry) for entry in space.log()} for space in (one, other)
-    ]
-    for name, lacking in ((a, lines[1].keys() - lines[0].keys()), (b, lines[0].keys() - lines[1].keys())):
-        if lacking:
-            first = min(lacking)
-            _, _, entry = lines[0].get(first) or lines[1][first]
-            return f"{name} lacks {len(lacking)} events, the first of them {entry.event or entry.name}"
-    for at, (state, reason, entry) in sorted(lines[0].items(), key=lambda item: item[0]):
-        state_there, reason_there, _ = lines[1][at]
-        if (state, reason) != (state_there, reason_there):
-            told = f"{_verdict(state, reason)} at {a}, and {_verdict(state_there, reason_there)} at {b}"
-            return f"{entry.event or entry.name} is {told}"
-    differing = rows_differing(app, one, other)
-    if differing:
-        shown = [
-            f"in table {d.table}, row {d.key!r} is {_row(d.here)} at {a}, and {_row(d.there)} at {b}" for d in differing
-        ]
-        more = len(shown) - ROWS_SHOWN_MAX
-        return "\n".join(shown[:ROWS_SHOWN_MAX]) + (f"\nand {more} rows more" if more > 0 else "")
-    return None
-
-
-def rows_differing(app: App, one: Space, other: Space) -> list[Differing]:
-    """Give the rows that are not the same on two devices, in the order of tables and keys."""
-    found: list[Differing] = []
-    for table in app._program().tables.tables:
-        here, there = (_row_by_key(space, table) for space in (one, other))
-        rows = [Differing(table.name, key, here.get(key), there.get(key)) for key in sorted(here | there, key=repr)]
-        # Their text, because 1 and 1.0 and True are equal in Python, and not in a digest.
-        found += [row for row in rows if repr(row.here) != repr(row.there)]
-    return found
-
-
-def _row_by_key(space: Space, table: Table) -> dict[tuple[object, ...], tuple[object, ...]]:
-    rows = space.query(f"SELECT * FROM {quote(table.name)}")
-    return {tuple(row[table.columns[column]] for column in table.key): row for row in rows}
-
-
-def _verdict(state: str, reason: str | None) -> str:
-    return state if reason is None else f"{state} ({reason})"
-
-
-def _row(row: tuple[object, ...] | None) -> str:
-    return "not there" if row is None else repr(row)

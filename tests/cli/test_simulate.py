@@ -126,6 +126,12 @@ def test_what_cannot_be_meant_is_exit_code_2(driftlog: CommandLine, arguments: l
     assert said in outcome.err
 
 
+def test_of_the_option_that_names_a_workload_only_who_has_none_is_told(driftlog: CommandLine, app_file: Path) -> None:
+    assert "--work" not in driftlog("simulate", "nothing.py:app").err
+    app_file.write_text(TODOS)
+    assert "name it with --work file.py:function if it is elsewhere" in driftlog("simulate", "todos.py:app").err
+
+
 def test_an_app_without_work_beside_it_is_told_how_to_name_it(driftlog: CommandLine, app_file: Path) -> None:
     app_file.write_text(TODOS)
 

@@ -1,6 +1,7 @@
 """What an app's author sees of `check_convergence`: nothing for an app without mistakes, the shortest story for others."""
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -117,6 +118,37 @@ def test_an_invariant_that_says_nothing_is_shown_as_it_is_written() -> None:
 
     with pytest.raises(Diverged, match="when all have met: raise AssertionError"):
         play(seats(), Story(2, (Appends(0, (Taken(name="a", by="b"),)),)), invariant=has_none)
+
+
+def test_an_invariant_that_answers_and_does_not_assert_is_refused() -> None:
+    with pytest.raises(TypeError, match="the invariant returned False, which fails nothing; let it assert"):
+        play(seats(), Story(2, ()), invariant=lambda _: False)
+
+
+def test_what_else_is_raised_is_passed_on_with_the_story_in_words() -> None:
+    def broken(space: Space) -> None:
+        if space.query("SELECT * FROM seat"):
+            raise LookupError("nobody has written this")
+
+    with pytest.raises(LookupError) as found:
+        check_convergence(seats(), invariant=broken, settings=quickly())
+
+    assert "convergence_of_" not in "".join(found.value.__notes__)
+    assert found.value.__notes__[-1:] == ["It was raised in this story:\n  1. A appends Taken(name='a', by='a')"]
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (Meets(0, 2), "step 1 is of device 2, and there are 2, from 0 on"),
+        (Undoes(-1, 0), "step 1 is of device -1"),
+        (Appends(0, Left(name="1")), r"step 1 appends Left\(name='1'\); give a tuple of events"),  # type: ignore[arg-type]  # the mistake
+        ("A appends nothing", "step 1 is 'A appends nothing'; give Appends, Undoes, Meets or ClockIsOff"),
+    ],
+)
+def test_a_story_that_cannot_be_played_is_refused_when_it_is_written(step: Any, said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=said):
+        Story(2, (step,))
 
 
 def test_a_story_that_was_found_is_played_again_as_a_test_of_its_own() -> None:

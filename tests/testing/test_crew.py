@@ -164,3 +164,13 @@ def test_a_crew_has_one_to_eight_devices() -> None:
     for count in (0, 9):
         with pytest.raises(ValueError, match=f"a fleet of {count} devices; ask for 1 to 8"):
             Crew(todo_app(), count)
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    with Crew(todo_app(), 2) as crew:
+        with pytest.raises(ValueError, match="device 2 of a fleet of 2; they count from 0"):
+            crew.set_clock(2, 1)
+        with pytest.raises(ValueError, match="device -1"):
+            crew.meet(0, -1)
+        with pytest.raises(ValueError, match="device 7"), crew.at(7):
+            pass

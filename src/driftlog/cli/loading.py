@@ -17,6 +17,10 @@ _FILES: Final = dict[str, ModuleType]()
 """The modules made here from files, by name."""
 
 
+class NoWork(UsageError):
+    """The app is there, and the function that does what its users do is not."""
+
+
 def load_app(name: str) -> App:
     """Import the app. Raises `UsageError` if there is none by that name, `InvalidApp` if the import itself fails."""
     where, attribute = _parts(name)
@@ -40,7 +44,7 @@ def load_app_and_work(name: str, work: str) -> tuple[App, Callable[..., object]]
     try:
         function = attrgetter(work_attribute)(beside)
     except AttributeError:
-        raise UsageError(f"{work_where} has no {work_attribute!r}; {_WORKLOAD}") from None
+        raise NoWork(f"{work_where} has no {work_attribute!r}; {_WORKLOAD}") from None
     if not callable(function):
         raise UsageError(f"{work} is of type {type(function).__name__}, not a function; {_WORKLOAD}")
     return app, function

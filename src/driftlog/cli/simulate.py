@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from driftlog.cli.arguments import Subparsers, UsageError, add_command, positive
+from driftlog.cli.loading import NoWork
 from driftlog.cli.output import console, note, print_json, printable
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def run(options: argparse.Namespace) -> int:
     asked = Asked(((options.app, work),), faults)
     try:
         versions = asked.versions()
-    except UsageError as error:
-        if options.work is None and ":" in options.app:
+    except NoWork as error:
+        if options.work is None:
             raise UsageError(f"{error}; name it with --work file.py:function if it is elsewhere") from None
         raise
     seeds = range(options.start, options.start + options.seeds) if options.seed is None else [options.seed]

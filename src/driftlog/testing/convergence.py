@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ENTRIES_SHOWN_MAX = 20
 
 Invariant = Callable[[Space], object]
-"""What must be true of every device once all have met: it asserts, and what it returns is not looked at."""
+"""What must be true of every device once all have met. It asserts: one that answers with a bool is refused."""
 
 
 class Diverged(AssertionError):
@@ -50,8 +50,8 @@ def play(app: App, story: Story, *, invariant: Invariant | None = None) -> None:
             raise Diverged(story, _text(f"devices that hold the same events differ: {what}", lines, crew, 0, CAUSES))
         for at, space in enumerate(crew):
             try:
-                if invariant is not None:
-                    invariant(space)
+                if invariant is not None and isinstance(said := invariant(space), bool):
+                    raise TypeError(f"the invariant returned {said}, which fails nothing; let it assert")
             except AssertionError as error:
                 what = f"an invariant does not hold at {name_of(at)} when all have met: {_said(error)}"
                 raise Diverged(story, _text(what, lines, crew, at)) from error
@@ -83,8 +83,10 @@ def check_convergence(
     phases = [phase for phase in make_settings().phases if phase is not Phase.explain]
     chosen = settings or make_settings(max_examples=examples, deadline=None, phases=phases)
     failures: list[Diverged] = []
+    played: list[Story] = []
 
     def convergence(story: Story) -> None:
+        played.append(story)
         try:
             play(app, story, invariant=invariant)
         except Diverged as diverged:
@@ -109,6 +111,12 @@ def check_convergence(
             "global of its module does"
         )
         raise error from shortest.__cause__
+    except Exception as error:
+        if played:
+            # Hypothesis ends with the shortest story that raises it, and notes that in a form in which nobody can read it.
+            notes = [note for note in getattr(error, "__notes__", ()) if convergence.__name__ not in note]
+            error.__notes__ = [*notes, f"It was raised in this story:\n{played[-1]}"]
+        raise
 
 
 def _take(crew: Crew, step: Step) -> str:

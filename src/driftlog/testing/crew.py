@@ -65,6 +65,7 @@ class Crew(Sequence[Space]):
 
     def meet(self, *devices: int) -> None:
         """Let these devices, all of them if none are named, meet until each holds what the others hold."""
+        self._check(*devices)
         chosen = devices or range(len(self))
         # Twice round: what the first pair hears from the last comes by the second round.
         for a, b in [*combinations(chosen, 2)] * 2:
@@ -72,6 +73,7 @@ class Crew(Sequence[Space]):
 
     def set_clock(self, device: int, off_ms: int) -> None:
         """Let a device's clock be wrong by so many milliseconds: fast if positive, slow if negative."""
+        self._check(device)
         self._off_ms[device] = off_ms
 
     def wait(self, span_ms: int) -> None:
@@ -81,6 +83,7 @@ class Crew(Sequence[Space]):
     @contextmanager
     def at(self, device: int) -> Iterator[Space]:
         """Give a device's space, for the length of a block in which Python's clock and chance are that device's."""
+        self._check(device)
         self._now_ms += STEP_MS
         with replaced(self._moment(device), self._handlers):
             yield self._spaces[device]
@@ -158,6 +161,11 @@ class Crew(Sequence[Space]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _check(self, *devices: int) -> None:
+        for device in devices:
+            if not 0 <= device < len(self):
+                raise ValueError(f"device {device} of a fleet of {len(self)}; they count from 0")
 
     def _meet_two(self, a: int, b: int) -> None:
         # Each takes in what the other has under its own time: the second round of `exchange` finds nothing left.

@@ -55,6 +55,16 @@ class Story:
     devices: int
     steps: tuple[Step, ...]
 
+    def __post_init__(self) -> None:
+        for number, step in enumerate(self.steps, 1):
+            if not isinstance(step, Step):
+                raise TypeError(f"step {number} is {step!r}; give Appends, Undoes, Meets or ClockIsOff")
+            if isinstance(step, Appends) and not isinstance(step.events, tuple):
+                raise TypeError(f"step {number} appends {step.events!r}; give a tuple of events, (event,) for one")
+            for device in devices_of(step):
+                if not 0 <= device < self.devices:
+                    raise ValueError(f"step {number} is of device {device}, and there are {self.devices}, from 0 on")
+
     def __str__(self) -> str:
         return (
             "\n".join(f"  {number}. {told(step)}" for number, step in enumerate(self.steps, 1)) or "  nothing happens"

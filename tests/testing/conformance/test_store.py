@@ -508,6 +508,19 @@ def test_a_store_with_a_mistake_fails_the_check_that_is_meant_for_it(kind: Kind,
     assert found.value.rule is None or f"(rule {found.value.rule} of driftlog.relay.store)" in str(found.value)
 
 
+def test_who_gives_a_store_in_place_of_a_function_is_told_what_to_give(tmp_path: Path) -> None:
+    path = str(tmp_path / "relay.db")
+    for given, said in ((SqliteStore(path), "is a SqliteStore"), (lambda: SqliteStore(path), "gave a SqliteStore")):
+        with pytest.raises(TypeError, match=f"make_store {said}; let it be a function that gives a context manager"):
+            check_store(given)  # type: ignore[arg-type]  # the mistake
+
+
+def test_who_gives_the_same_store_again_is_told_so() -> None:
+    same = MemoryStore()
+    with pytest.raises(Nonconforming, match="a store that holds 3 envelopes; let it give a new one each time"):
+        check_store(lambda: nullcontext(same))
+
+
 def test_every_check_of_a_store_can_fail() -> None:
     assert {check for _, check, _ in MISTAKES} == set(STORE_CHECKS)
 

@@ -32,11 +32,13 @@ class Bench:
         self.claim = claim
         self._store = store
         self._stack = stack
+        self._is_new = True
 
     def writer(self, birthday: Birthday = BIRTHDAY, *, space_bytes_max: int = SPACE_BYTES_MAX) -> StoreWriter:
         """Open a writer, that is closed no earlier than the check ends."""
         writer = self._store.open_writer(birthday, space_bytes_max=space_bytes_max)
         self._stack.callback(writer.close)
+        self._check_new()
         return writer
 
     @contextmanager
@@ -44,9 +46,18 @@ class Bench:
         """Open a writer for the length of a block."""
         writer = self._store.open_writer(BIRTHDAY, space_bytes_max=SPACE_BYTES_MAX)
         try:
+            self._check_new()
             yield writer
         finally:
             writer.close()
+
+    def _check_new(self) -> None:
+        if self._is_new:
+            self._is_new = False
+            held = self.reader().counts()
+            if held.envelopes:
+                seen = f"make_store() gave a store that holds {held.envelopes} envelopes"
+                raise Nonconforming(self.claim, seen, "let it give a new one each time, or empty it")
 
     def reader(self) -> StoreReader:
         """Open a reader, likewise."""
@@ -101,8 +112,12 @@ class Bench:
 @contextmanager
 def bench(claim: str, make_store: MakeStore) -> Iterator[Bench]:
     """Make a store for one check. What else comes out of it is a failure of the claim, too."""
+    made = make_store() if callable(make_store) else make_store
+    if not hasattr(made, "__enter__"):
+        what = f"gave a {type(made).__name__}" if callable(make_store) else f"is a {type(made).__name__}"
+        raise TypeError(f"make_store {what}; let it be a function that gives a context manager of a new store")
     try:
-        with make_store() as store, ExitStack() as stack:
+        with made as store, ExitStack() as stack:
             yield Bench(claim, store, stack)
     except Nonconforming:
         raise

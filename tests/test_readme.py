@@ -157,7 +157,7 @@ def test_the_tests_on_the_page_on_testing_pass_once_the_app_is_mended(pytester: 
     mended = mended.replace("VALUES (?, ?)", f"SELECT ?, {QUEUE_MENDED}").replace(", last_number)", ",)")
     pytester.makepyfile(queueing=mended, test_queueing="\n".join(tests))
 
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=5)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=6)
 
 
 def test_every_page_that_is_linked_is_there() -> None:

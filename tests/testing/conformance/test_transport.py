@@ -198,6 +198,14 @@ class LosesWhatACancelledReceiveHad(End):
         return data
 
 
+class LosesItsPlaceInALongMessage(End):
+    async def receive(self) -> bytes:
+        data = await super().receive()
+        if len(data) > 65_536:
+            await asyncio.sleep(0)
+        return data
+
+
 class ClosesBeforeItHasSent(End):
     async def close(self, reason: str) -> None:
         self.other.inbox.clear()
@@ -286,7 +294,12 @@ MISTAKES: list[tuple[type[End], Callable[..., object], str]] = [
     (
         LosesWhatACancelledReceiveHad,
         checks.a_receive_that_is_cancelled_loses_no_message,
-        "take a message out of the queue",
+        "take a message out in the step that gives it",
+    ),
+    (
+        LosesItsPlaceInALongMessage,
+        checks.a_receive_that_is_cancelled_loses_no_message,
+        "of 300000 bytes, did not arrive",
     ),
     (ClosesBeforeItHasSent, checks.what_was_sent_before_closing_arrives_and_nothing_after, "0 arrived before"),
     (

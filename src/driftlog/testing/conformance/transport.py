@@ -22,6 +22,9 @@ SIZES: Final = (0, 1, 125, 126, 127, 4_095, 4_096, 65_535, 65_536, 65_537, FRAME
 """Where protocols change how they write a length, and the largest message there is."""
 
 MANY: Final = 300
+LONG_BYTES: Final = 300_000
+"""More than a socket gives at a time: a receive that is cancelled has a part of it."""
+
 UNREAD_MESSAGES: Final = 128
 """Of 1 MiB: a transport that takes as much for an end that reads nothing has no bound."""
 
@@ -110,32 +113,59 @@ async def both_ends_may_send_at_once_while_they_receive(make_pair: MakePair, pat
 
 
 async def a_receive_that_is_cancelled_loses_no_message(make_pair: MakePair, patience_seconds: float) -> None:
-    """Cancelled before the message, while it is on its way, and when it is there already."""
+    """Cancelled before the message, while it is on its way, in the middle of a long one, and when it is there already."""
     claim = a_receive_that_is_cancelled_loses_no_message.__name__
-    sent = [b"%d" % number for number in range(30)]
+    short = [b"%d" % number for number in range(30)]
+    long = [bytes([number]) * LONG_BYTES for number in range(20)]
     async with _pair(claim, make_pair, patience_seconds) as (near, far, within):
         got: list[bytes] = []
-        for turns, data in enumerate(sent):
+        for data, turns in [
+            *((data, at % 10) for at, data in enumerate(short)),
+            *zip(long, range(len(long)), strict=True),
+        ]:
             receiving = asyncio.ensure_future(far.receive())
             await asyncio.sleep(0)
-            await within(near.send(data), "send()")
-            for _ in range(turns % 10):
+            sending = asyncio.ensure_future(near.send(data))
+            if len(data) < LONG_BYTES:
+                await within(sending, "send()")
+            for _ in range(turns):
                 await asyncio.sleep(0)
             receiving.cancel()
             # It may have got the message all the same: then it counts as received.
             await asyncio.wait([receiving])
             if not receiving.cancelled():
                 got.append(receiving.result())
-        while len(got) < len(sent):
-            try:
-                async with asyncio.timeout(patience_seconds):
-                    got.append(await far.receive())
-            except TimeoutError:
+            elif len(data) == LONG_BYTES:
+                # It need not fit into what lies between the ends: somebody must read for send() to return.
+                got += await _received(far, 1, patience_seconds)
+            if (await asyncio.wait([sending], timeout=patience_seconds))[1]:
+                sending.cancel()
                 break
+        got += await _received(far, len(short) + len(long) - len(got), patience_seconds)
+        sent = [*short, *long]
         if got != sent:
-            seen = f"{len(sent)} messages were sent, and {len(got)} arrived, in the end {got[-1:]}"
-            remedy = "take a message out of the queue only in the step that gives it to the caller"
+            lost = next(
+                (at for at, (there, here) in enumerate(zip(sent, got, strict=False)) if there != here), len(got)
+            )
+            seen = (
+                f"of {len(sent)} messages, number {lost}, of {len([*sent, b''][lost])} bytes, did not arrive as it was"
+            )
+            remedy = (
+                "take a message out in the step that gives it to the caller, and keep what has come of one till then"
+            )
             raise Nonconforming(claim, seen, remedy)
+
+
+async def _received(end: Connection, count: int, seconds: float) -> list[bytes]:
+    """Receive up to `count` messages, until nothing comes for so long."""
+    got: list[bytes] = []
+    try:
+        while len(got) < count:
+            async with asyncio.timeout(seconds):
+                got.append(await end.receive())
+    except (TimeoutError, ConnectionLost):
+        pass
+    return got
 
 
 async def what_was_sent_before_closing_arrives_and_nothing_after(make_pair: MakePair, patience_seconds: float) -> None:

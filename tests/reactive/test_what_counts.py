@@ -75,6 +75,7 @@ CARELESS = [
     ("SELECT id, size AS 'bin', bin AS b FROM item ORDER BY bin, id", "UPDATE item SET size = 0 WHERE id = 3"),
     ("SELECT id, any FROM item ORDER BY any, id", "UPDATE item SET any = 0.5 WHERE id = 3"),
     ("SELECT id, bin FROM item ORDER BY bin COLLATE NOCASE, id", "UPDATE item SET bin = 'B' WHERE id = 3"),
+    ("SELECT id ISNULL, id FROM item WHERE size = 3 ORDER BY id", "DELETE FROM item WHERE id = 3"),
     ("SELECT id, bin FROM item ORDER BY bin DESC NULLS FIRST, id", "UPDATE item SET bin = NULL WHERE id = 1"),
 ]
 
@@ -95,6 +96,16 @@ def tell(sql: str, change: str) -> None:
         after = [tuple(row) for row in space.query(sql)]
         assert before != after or "any = 1" in sql, "the change must matter"
         assert [list(map(repr, rows)) for rows in told] == [list(map(repr, rows)) for rows in (before, after)]
+
+
+def test_whether_there_is_a_count_is_no_count() -> None:
+    with opened() as space:
+        told: list[object] = []
+        space.subscribe("SELECT count(*) ISNULL FROM rung", lambda answer: told.append(answer[0][0]))
+
+        space.append(Ran(sql="DELETE FROM rung"))
+
+        assert told == [0]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from driftlog._reactive.given import Given
 from driftlog._reactive.reads import exact_type
-from driftlog._reactive.select import Select, listed
+from driftlog._reactive.select import OPERATORS_AFTER, Select, listed
 from driftlog._sqlite.footprint import Footprint, Shape
 from driftlog._sqlite.reading import marked_query
 from driftlog._sqlite.rows import Parameters
@@ -170,7 +170,7 @@ class _Shown:
                 self._names += shape.columns
                 continue
             core = piece[:-2] if len(piece) > 2 and piece[-2].word == "AS" else piece
-            if len(core) in (2, 4) and core is piece:
+            if len(core) in (2, 4) and core is piece and last.word not in OPERATORS_AFTER:
                 core = piece[:-1]
             self._columns.append(self._column(core))
             # SQLite takes a string, too, for the name of a column of the answer.

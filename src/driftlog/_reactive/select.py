@@ -17,6 +17,9 @@ _OUTER: Final = frozenset({"NATURAL", "LEFT", "RIGHT", "FULL", "OUTER"})
 _UNKNOWN: Final = frozenset({"UNION", "INTERSECT", "EXCEPT", "WITH", "WINDOW", "CASE", "EXPLAIN", "INDEXED", "VALUES"})
 """Words with which a condition may mean something else than its outermost ANDs say; some of them may also be names."""
 
+OPERATORS_AFTER: Final = frozenset({"ISNULL", "NOTNULL"})
+"""Words that stand where a name for a column of the answer could, and compute something else from what is before them."""
+
 Term = tuple[Token, ...]
 
 

@@ -13,7 +13,7 @@ from driftlog._core.changes import RowChange
 from driftlog._reactive.given import Given
 from driftlog._reactive.plan import ROW_BY_ROW, by_key, is_of_one_table
 from driftlog._reactive.reads import exact_type
-from driftlog._reactive.select import Select
+from driftlog._reactive.select import OPERATORS_AFTER, Select
 from driftlog._sqlite.footprint import Footprint, Shape
 from driftlog._sqlite.reading import marked_query
 from driftlog._sqlite.rows import Parameters
@@ -85,4 +85,4 @@ def tally_of(
 def _is_name(rest: Sequence[Token]) -> bool:
     """Tell whether the count is only given a name, if anything follows."""
     named = rest[1:] if rest and rest[0].word == "AS" else rest
-    return len(named) == (1 if rest else 0) and all(token.name for token in named)
+    return len(named) == (1 if rest else 0) and all(token.name and token.word not in OPERATORS_AFTER for token in named)

@@ -112,6 +112,26 @@ def test_a_callback_that_is_interrupted_keeps_nobody_elses_from_being_called(spa
     assert told == [[], ["1"]]
 
 
+def test_who_was_to_be_called_after_an_interrupted_one_is_told_with_the_next_change(space: Space) -> None:
+    told: list[Answer] = []
+
+    def interrupt(answer: Answer) -> None:
+        if len(answer) == 2:
+            raise KeyboardInterrupt
+
+    space.append(TodoAdded(id="1", text="a"))
+    space.subscribe(ALL, interrupt)
+    space.subscribe(ALL, told.append)
+
+    with pytest.raises(KeyboardInterrupt):
+        space.append(TodoAdded(id="2", text="b"))
+    space.append(TodoRemoved(id="1"))
+
+    first, second = told
+    assert [row.id for row in second] == ["2"]
+    assert second.difference.apply(first) == list(second)
+
+
 def test_a_second_subscribers_first_answer_adds_all_and_removes_nothing(space: Space) -> None:
     calls: list[Callable[[], None]] = []
     second: list[Answer] = []

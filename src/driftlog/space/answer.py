@@ -45,7 +45,7 @@ CallSoon = Callable[[Callable[[], None]], object]
 class Subscription:
     """A callback for a live query's answers. Made by `space.subscribe`; it lasts until it or the space is closed."""
 
-    __slots__ = ("_end", "_is_told", "callback", "is_closed", "on_end", "on_error")
+    __slots__ = ("_end", "_rows", "callback", "is_closed", "on_end", "on_error")
 
     def __init__(self, callback: OnAnswer, on_error: OnError | None, end: Callable[["Subscription"], None]) -> None:
         self.callback = callback
@@ -53,7 +53,8 @@ class Subscription:
         self.is_closed = False
         self.on_end: Callable[[], None] | None = None
         """Called when the space is closed before."""
-        self._is_told = False
+        self._rows: tuple[Row, ...] | None = None
+        """What it was told last, None before the first answer."""
         self._end = end
 
     def close(self) -> None:

@@ -179,18 +179,19 @@ class Line:
         key_of = watched.key_of(sample[0]) if sample else None
         if found is None:
             found = difference(before, rows, key_of)
-        whole: Difference | None = found if not before else None
+        # Others were told nothing yet, or an earlier answer: somebody was interrupted before it was their turn.
+        difference_by_rows = {id(before): found}
         for subscription in watched.subscriptions:
-            if subscription._is_told and not found:
-                continue
-            if not subscription._is_told:
-                whole = difference((), rows, key_of) if whole is None else whole
+            told = subscription._rows
+            since = difference_by_rows.get(id(told))
+            if since is None:
+                since = difference_by_rows[id(told)] = difference(told or (), rows, key_of)
             # Looked at just before the call: who was closed by an earlier callback is not called any more.
-            if not subscription.is_closed and not self._is_closed:
-                told = found if subscription._is_told else whole
-                assert told is not None
-                answer = Answer(rows, told, key_of)
-                subscription._is_told = True
+            if subscription.is_closed or self._is_closed:
+                continue
+            subscription._rows = rows
+            if since or told is None:
+                answer = Answer(rows, since, key_of)
                 with self._standing.telling(connection):
                     call_back(subscription.callback, answer, subscription.on_error, _ON_ANSWER)
 

@@ -5,10 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
 
+import apsw
 import pytest
 
-from driftlog import Answer, App, Event, Space, ViewTransaction
+from driftlog import Answer, App, Event, Row, Space, ViewTransaction
+from driftlog._sqlite.rows import fetch_all
 from driftlog._store.fold import Fold
+from driftlog.errors import StorageError
+from driftlog.space import lines
 from driftlog.testing import fleet
 from tests.todo_app import TodoAdded, TodoRemoved, todo_app
 
@@ -130,6 +134,30 @@ def test_who_was_to_be_called_after_an_interrupted_one_is_told_with_the_next_cha
     first, second = told
     assert [row.id for row in second] == ["2"]
     assert second.difference.apply(first) == list(second)
+
+
+def test_what_another_thread_writes_while_an_error_is_told_is_not_left_untold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+
+    def fail_once(*_: object) -> list[Row]:
+        monkeypatch.setattr(lines, "fetch_all", fetch_all)
+        raise apsw.IOError("a disk that fails")
+
+    with todo_app().open(tmp_path / "a.db") as space:
+
+        def another_writes(error: Exception) -> None:
+            assert isinstance(error, StorageError)
+            other = Thread(target=lambda: space.append(TodoAdded(id="2", text="b")))
+            other.start()
+            other.join()
+
+        space.subscribe("SELECT max(id) FROM todo", lambda answer: told.append(answer[0][0]), on_error=another_writes)
+        monkeypatch.setattr(lines, "fetch_all", fail_once)
+        space.append(TodoAdded(id="1", text="a"))
+
+    assert told == [None, "2"]
 
 
 def test_a_second_subscribers_first_answer_adds_all_and_removes_nothing(space: Space) -> None:

@@ -7,7 +7,7 @@ call, however much changes before it comes.
 
 import logging
 from collections.abc import Callable, Sequence
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Final
 
 import apsw
@@ -87,6 +87,9 @@ class Line:
         self._due: dict[Watched, _Rows] = {}
         self._caller = Caller(call_soon, self.run, "its live queries are told nothing until the next change")
         self._is_closed = False
+        self._runner: int | None = None
+        self._marked_by_others = 0
+        """How often something was marked by a thread that may have found another one running this, and left it to that."""
         self.queries = 0
         """How many are run here."""
 
@@ -94,6 +97,7 @@ class Line:
         """Have a query run, because of these rows, or of who knows what."""
         with self._lock:
             self._due[watched] = _joined(self._due.get(watched, ()), rows)
+            self._marked_by_others += self._runner != get_ident()
 
     def wake(self) -> None:
         """Run what is due, here or where the app takes it."""
@@ -104,21 +108,29 @@ class Line:
         """Run what is due, and call back. Never raises what a callback or the machine did."""
         # Asked again after letting go: what was marked in between found this thread still at it, and left it to us.
         while self._due and not self._is_closed and self._running.acquire(blocking=False):
+            self._runner, marked = get_ident(), self._marked_by_others
             try:
                 self._run_within(self._run)
             except (DriftlogError, apsw.Error) as error:
                 if self._is_closed:
                     return
-                # Whoever wrote has written, and must not be told otherwise. The next change runs them again.
+                # Whoever wrote has written, and must not be told otherwise. The next change runs them again: one that came
+                # from another thread meanwhile, too, as that has left it to this one. What the hook writes itself does
+                # not, or a hook that writes and a disk that stays broken would go on for ever.
                 with self._lock:
                     due = list(self._due)
                 _fail([one for watched in due for one in watched.subscriptions], error)
-                return
+                is_over = True
+            else:
+                is_over = False
             finally:
+                self._runner = None
                 self._running.release()
                 if self._is_closed:
                     # Whoever closed it meanwhile found this thread at it, and left the file to it.
                     self.close()
+            if is_over and marked == self._marked_by_others:
+                return
 
     def _run(self) -> None:
         due: dict[Watched, _Rows] = {}

@@ -85,9 +85,9 @@ def show_own_state(connection: apsw.Connection, sql: str = _PREFIX) -> None:
         connection.execute(_VIEWS)
 
 
-def connect_for_queries(path: str | Path, vfs: str) -> apsw.Connection:
-    """Open a connection that reads, with the views."""
-    connection = connect(path, is_read_only=True, vfs=vfs)
+def connect_for_queries(path: str | Path, vfs: str, *, may_be_immutable: bool = False) -> apsw.Connection:
+    """Open a connection that reads, with the views; see `connect`."""
+    connection = connect(path, is_read_only=True, vfs=vfs, may_be_immutable=may_be_immutable)
     try:
         show_own_state(connection)
     except BaseException:

@@ -6,6 +6,7 @@ The public `Space` and the replica that the sync driver talks to are two views o
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from threading import get_ident
 from time import sleep
 from typing import Final
@@ -185,7 +186,8 @@ class Engine:
             standing: Standing = SharedStanding(self._connection, self._lock, self.reader.told)
         else:
             name, vfs = self._connection_name, self._vfs
-            standing = Standing(lambda: connect_for_queries(name, vfs), self._lock, self.reader.told)
+            connecting = partial(connect_for_queries, name, vfs, may_be_immutable=self.is_read_only)
+            standing = Standing(connecting, self._lock, self.reader.told)
         return Line(standing, call_soon, self._run_within, self.live.catch_up)
 
     def _run_within(self, run: Callable[[], None]) -> None:
@@ -344,6 +346,7 @@ class Engine:
             is_read_only=self.is_read_only,
             page_bytes=PAGE_BYTES,
             vfs=self._vfs,
+            may_be_immutable=self.is_read_only,
         )
         try:
             if not self.is_read_only:

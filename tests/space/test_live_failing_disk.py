@@ -1,0 +1,68 @@
+"""Live queries, and the space that has them, on a disk that fails for a moment: wrong once at most, and not for ever."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from driftlog import Space
+from driftlog.errors import StorageError
+from driftlog.testing.disk import SimulatedDisk
+from driftlog.testing.disk.faults import Kind, io_error
+from tests.todo_app import TodoAdded, todo_app
+
+COUNT = "SELECT count(*) FROM todo"
+
+
+class Failing:
+    """A disk that fails once with each kind of operation, in this order."""
+
+    def __init__(self, *kinds: Kind) -> None:
+        self.left = list(kinds)
+
+    def __call__(self, kind: Kind, _file: str, _size: int, /) -> None:
+        if self.left[:1] == [kind]:
+            raise io_error(self.left.pop(0))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SimulatedDisk]:
+    with SimulatedDisk(tmp_path) as disk:
+        yield disk
+
+
+@pytest.fixture
+def space(disk: SimulatedDisk) -> Iterator[Space]:
+    """A space whose WAL is empty: only such a file could be taken for one that nobody writes."""
+    with todo_app().open(disk.directory / "a.db", vfs=disk.vfs) as space:
+        space._engine._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        yield space
+
+
+def test_a_subscription_whose_file_could_not_be_opened_once_is_told_what_is_written_later(
+    space: Space, disk: SimulatedDisk
+) -> None:
+    told: list[object] = []
+    failed: list[Exception] = []
+    disk.faults = Failing("open")
+
+    space.subscribe(COUNT, lambda answer: told.append(answer[0][0]), on_error=failed.append)
+    space.append(TodoAdded(id="1", text="a"))
+    space.append(TodoAdded(id="2", text="b"))
+
+    assert [type(error) for error in failed] == [StorageError]
+    assert told == [1, 2]
+
+
+def test_a_file_that_could_not_be_opened_anew_once_can_be_written_when_it_can(
+    space: Space, disk: SimulatedDisk
+) -> None:
+    disk.faults = fault = Failing("write", "open")
+
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            space.append(TodoAdded(id="1", text="a"))
+    assert fault.left == []
+
+    space.append(TodoAdded(id="1", text="a"))
+    assert space.query(COUNT) == [(1,)]

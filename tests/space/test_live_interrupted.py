@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
@@ -158,6 +159,29 @@ def test_what_another_thread_writes_while_an_error_is_told_is_not_left_untold(
         space.append(TodoAdded(id="1", text="a"))
 
     assert told == [None, "2"]
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_what_runs_within_an_open_transaction_of_its_thread_is_not_told_half_of_it(
+    space: Space, *, is_undone: bool
+) -> None:
+    calls: list[Callable[[], None]] = []
+    told: list[list[object]] = []
+    space.subscribe(ALL, ids(told), call_soon=calls.append)
+    calls.pop()()
+
+    space.append(TodoAdded(id="1", text="a"))
+    with suppress(RuntimeError), space.transaction() as tx:
+        tx.append(TodoAdded(id="2", text="b"))
+        calls.pop()()
+        assert told[1:] in ([], [["1"]])
+        tx.append(TodoAdded(id="3", text="c"))
+        if is_undone:
+            raise RuntimeError
+    for call in calls:
+        call()
+
+    assert told[-1] == (["1"] if is_undone else ["1", "2", "3"])
 
 
 def test_a_second_subscribers_first_answer_adds_all_and_removes_nothing(space: Space) -> None:

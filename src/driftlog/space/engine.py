@@ -118,14 +118,18 @@ class Engine:
         """
         self.check_writable()
         lock = self._lock.behind_others() if is_last_in_line else self._lock
-        with storage_errors(self.path), lock, self.reopening.watching():
-            self.check_writable()
-            self._transaction_thread = get_ident()
-            try:
-                with synced_to_disk(self._connection) if is_synced else nullcontext(), self._store.transaction():
-                    yield self._store
-            finally:
-                self._transaction_thread = None
+        try:
+            with storage_errors(self.path), lock, self.reopening.watching():
+                self.check_writable()
+                self._transaction_thread = get_ident()
+                try:
+                    with synced_to_disk(self._connection) if is_synced else nullcontext(), self._store.transaction():
+                        yield self._store
+                finally:
+                    self._transaction_thread = None
+        except BaseException:
+            self.live.wake_again()
+            raise
         self.deliver()
 
     def deliver(self) -> None:

@@ -87,6 +87,7 @@ class Line:
         self._due: dict[Watched, _Rows] = {}
         self._caller = Caller(call_soon, self.run, "its live queries are told nothing until the next change")
         self._is_closed = False
+        self._is_put_off = False
         self._runner: int | None = None
         self._marked_by_others = 0
         """How often something was marked by a thread that may have found another one running this, and left it to that."""
@@ -104,8 +105,17 @@ class Line:
         if self._due:
             self._caller.call()
 
+    def wake_again(self) -> None:
+        """Run what was put off, if anything was."""
+        if self._is_put_off:
+            self.wake()
+
     def run(self) -> None:
         """Run what is due, and call back. Never raises what a callback or the machine did."""
+        self._is_put_off = self._standing.is_within_a_transaction()
+        if self._is_put_off:
+            # Some other task of this thread awaits within it; whoever ends it has this run again.
+            return
         # Asked again after letting go: what was marked in between found this thread still at it, and left it to us.
         while self._due and not self._is_closed and self._running.acquire(blocking=False):
             self._runner, marked = get_ident(), self._marked_by_others

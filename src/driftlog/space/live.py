@@ -127,12 +127,19 @@ class Live:
                 self._is_wanting = not self._want(frozenset())
                 return
         self._mark()
+        self._wake(Line.wake)
+
+    def wake_again(self) -> None:
+        """Tell what was put off while a transaction was open that has been undone."""
+        self._wake(Line.wake_again)
+
+    def _wake(self, wake: Callable[[Line], None]) -> None:
         with self._lock:
             lines = list(self._lines.values())
         with ExitStack() as stack:
             # Each of them, even if a callback of another is interrupted: nobody else would wake it.
             for line in reversed(lines):
-                stack.callback(line.wake)
+                stack.callback(wake, line)
 
     def catch_up(self) -> int | None:
         """Mark what was committed until now, under the lock that writing holds: each query is due by all that it may see.

@@ -41,6 +41,10 @@ class Standing:
         """Read through a new connection from the next time on: the machine has failed under this one."""
         self._is_in_doubt = True
 
+    def is_within_a_transaction(self) -> bool:
+        """Tell whether this thread has one open that would be seen half done here."""
+        return False
+
     def querying(self, catch_up: CatchUp) -> AbstractContextManager[object]:
         """Hold what a query needs while it runs."""
         del catch_up
@@ -100,6 +104,15 @@ class SharedStanding(Standing):
     def __init__(self, connection: apsw.Connection, lock: Turns, told: Told) -> None:
         super().__init__(lambda: connection, lock, told)
         self._shared = connection
+
+    def is_within_a_transaction(self) -> bool:
+        """Look, if the lock is free or this thread's own; a transaction of another thread is waited for by each query."""
+        if not self._lock.take_if_free():
+            return False
+        try:
+            return self._shared.in_transaction
+        finally:
+            self._lock.let_go()
 
     @contextmanager
     def querying(self, catch_up: CatchUp) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import apsw
 import pytest
 
 from driftlog.errors import DiskFull, StorageError
@@ -54,3 +55,37 @@ def test_an_operation_that_is_to_fail_does(tmp_path: Path) -> None:
         with pytest.raises(StorageError):
             space.append(TodoAdded(id="1", text="x"))
         assert fault.failed == [("sync", "todos.db-wal")]
+
+
+def test_a_wal_that_another_has_made_and_never_synced_keeps_its_name_once_it_is_synced(tmp_path: Path) -> None:
+    path = tmp_path / "todos.db"
+    with SimulatedDisk(tmp_path) as disk:
+        APP.open(path, vfs=disk.vfs).close()
+        reader = apsw.Connection(str(path), vfs=disk.vfs)
+        reader.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        assert reader.execute("SELECT count(*) FROM todo").get == 0
+        reader.close()
+        assert (tmp_path / "todos.db-wal").exists()
+
+        with APP.open(path, vfs=disk.vfs) as space:
+            space.append(TodoAdded(id="1", text="milk"))
+            [*_, cut] = cuts(disk.journal)
+
+    assert cut.image(SYNCED)["todos.db-wal"]
+
+
+def test_files_that_a_disk_is_given_are_synced_and_a_cut_leaves_them(tmp_path: Path) -> None:
+    path = tmp_path / "todos.db"
+    with SimulatedDisk(tmp_path) as disk:
+        with APP.open(path, vfs=disk.vfs) as space:
+            space.append(TodoAdded(id="1", text="milk"))
+        given = {found.name: found.read_bytes() for found in tmp_path.iterdir()}
+        with APP.open(path, vfs=disk.vfs) as space:
+            space.append(TodoAdded(id="2", text="bread"))
+
+        disk.hold(given)
+
+        [*_, cut] = cuts(disk.journal)
+        assert cut.image(SYNCED) == cut.image(KEPT) == given
+        with APP.open(path, vfs=disk.vfs) as space:
+            assert space.query("SELECT id FROM todo") == [("1",)]

@@ -24,12 +24,13 @@ from driftlog.testing.disk.journal import (
     Truncated,
     Wrote,
 )
+from driftlog.testing.disk.replaying import Image, write_image
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
 _SYNCS_DIRECTORY: Final = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_SUPER_JOURNAL
-"""Files of these kinds have their directory synced with them, the first time after they were made."""
+"""Files of these kinds have their directory synced with them, the first time after they were opened to be made."""
 _IS_BESIDE: Final = "-device"
 """A space's key file, which is written without SQLite."""
 
@@ -52,6 +53,14 @@ class SimulatedDisk:
         """Note something in the journal."""
         self._look_beside()
         self.journal.append(Marked(note))
+
+    def hold(self, image: Image) -> None:
+        """Let these be the files, and all of them synced; the journal begins anew. Nobody may have one open."""
+        write_image(image, self.directory)
+        self.journal.clear()
+        for name, content in image.items():
+            self.journal += [Created(name), Wrote(name, 0, content), Synced(name, is_directory_too=True)]
+        self._found_beside = {self.directory / name for name in image if name.endswith(_IS_BESIDE)}
 
     def __enter__(self) -> Self:
         self._vfs = _Vfs(self)
@@ -103,10 +112,13 @@ class _Vfs(apsw.VFS):
         if path is not None:
             self._disk._ask("open", os.path.basename(path))  # noqa: PTH119 - of every operation: a Path costs more than it
         is_new = path is not None and not os.path.exists(path)  # noqa: PTH110 - likewise
+        asked = flags[0]
         file = _File(self._disk, name, path, flags)
         if is_new and path is not None:
             self._disk.journal.append(Created(file.name))
-        file.is_directory_unsynced = is_new and bool(flags[0] & _SYNCS_DIRECTORY)
+        # As SQLite's own: whoever opens such a file so that it is made if need be syncs its name, though another made it.
+        may_make = bool(asked & apsw.SQLITE_OPEN_CREATE)
+        file.is_directory_unsynced = path is not None and may_make and bool(asked & _SYNCS_DIRECTORY)
         if path is not None and flags[0] & apsw.SQLITE_OPEN_MAIN_DB:
             self._disk._await_beside(path)
         return file

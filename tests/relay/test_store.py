@@ -9,14 +9,15 @@ import apsw
 import pytest
 
 from driftlog._core.envelope import Envelope
-from driftlog._core.ids import NO_ENVELOPE
+from driftlog._core.ids import NO_ENVELOPE, Position
 from driftlog._protocol import relay_session as rs
 from driftlog._protocol.messages import Refusal
-from driftlog.errors import DiskFull, NewerFormat, NotADriftlogFile
+from driftlog.errors import DiskFull, NewerFormat, NotADriftlogFile, StorageError
 from driftlog.relay.checking import inspect
 from driftlog.relay.reading import Reading
 from driftlog.relay.store import Job
 from driftlog.relay.writing import FORKS_PER_DEVICE_MAX, Writing
+from driftlog.testing.disk import OneFault, SimulatedDisk
 from tests.protocol.fakes import GENESIS, chain, envelope, keys_of
 
 SPACE = GENESIS.space
@@ -75,6 +76,28 @@ def test_a_full_disk_stores_nothing_of_the_transaction_and_goes_on_once_there_is
     assert Reading(path).counts().envelopes == 0
     writer.reopen()
     assert codes(store(writer, *small, *large)) == [1, 2, 3, 4, 5]
+
+
+def test_an_io_error_while_a_page_is_read_is_named_and_the_next_page_is_read(tmp_path: Path) -> None:
+    path = str(tmp_path / "relay.db")
+    envelopes = chain(keys_of(1), 3)
+    with SimulatedDisk(tmp_path) as disk:
+        writer = Writing(path, birthday=b"b" * 16, vfs=disk.vfs)
+        store(writer, *envelopes)
+        failed: list[int] = []
+        for number in range(1, 20):
+            reading = Reading(path, vfs=disk.vfs)
+            disk.faults = OneFault(number, "read")
+            try:
+                reading.page(SPACE, rs.ReadPage(0, Position(0), 1_000, {}))
+            except StorageError:
+                failed.append(number)
+            disk.faults = None
+            page = reading.page(SPACE, rs.ReadPage(0, Position(0), 1_000_000, {}))
+            assert [raw for _, raw in page.entries] == [e.raw for e in envelopes]
+            reading.close()
+        writer.close()
+    assert failed
 
 
 def test_a_file_that_is_not_a_relays_is_left_as_it_is(path: str) -> None:

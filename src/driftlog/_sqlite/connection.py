@@ -213,6 +213,18 @@ class write_transaction:  # noqa: N801 - it is used as a verb; a class, because 
                 self._connection.execute("ROLLBACK")
 
 
+class read_transaction(write_transaction):  # noqa: N801 - likewise
+    """Let all statements see one state of the file, whoever writes meanwhile, and hold no lock that others wait for.
+
+    An I/O error ends it by itself: then there is nothing to roll back either.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        self._connection.execute("BEGIN")
+
+
 class storage_errors:  # noqa: N801 - likewise
     """Turn what SQLite says of file and machine into Driftlog's errors, with the path and what to do."""
 

@@ -11,7 +11,7 @@ from driftlog._core.ids import BatchSeq, Birthday, DeviceKey, EnvelopeHash, Posi
 from driftlog._core.version_vector import Head, VersionVector
 from driftlog._protocol.limits import FRAME_ENVELOPES_MAX
 from driftlog._protocol.relay_session import Admitted, PageRead, Proved, ReadPage
-from driftlog._sqlite.connection import connect, storage_errors
+from driftlog._sqlite.connection import connect, read_transaction, storage_errors
 from driftlog.relay.schema import POSITION_BITS
 from driftlog.relay.store import Counts
 
@@ -112,7 +112,7 @@ class Reading:
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
         """See one commit's state for the length of the block."""
-        with storage_errors(self._path), self._connection:
+        with storage_errors(self._path), read_transaction(self._connection):
             yield
 
     def _rows(self, after: int, end: int, seq_by_device: Mapping[DeviceKey, int]) -> Iterator[tuple[int, bytes | None]]:

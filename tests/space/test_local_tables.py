@@ -7,7 +7,7 @@ import apsw
 import pytest
 
 from driftlog import App, Event, EventRejected, Space, State, ViewTransaction
-from driftlog.errors import DiskFull, ForbiddenSQL, LocalTablesChanged, ReadOnly
+from driftlog.errors import Corrupt, DiskFull, ForbiddenSQL, LocalTablesChanged, ReadOnly
 from driftlog.testing import exchange, fleet
 from tests.space.disks import read_only
 
@@ -364,3 +364,16 @@ def test_a_late_event_rewinds_the_view_and_not_the_local_tables() -> None:
     exchange(a, b)
     assert [entry.state for entry in a.log()] == [State.APPLIED, State.REJECTED]
     assert drafts(a) == [("1", "mil")]
+
+
+@pytest.mark.parametrize("column", ["name", "tbl_name", "sql"])
+def test_a_list_of_tables_that_rot_made_no_text_is_called_damaged(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "todos.db"
+    todos().open(path).close()
+    connection = apsw.Connection(str(path))
+    connection.pragma("writable_schema", "on")
+    connection.execute(f"UPDATE sqlite_schema SET {column} = CAST({column} AS BLOB) WHERE name = 'draft'")
+    connection.close()
+
+    with pytest.raises(Corrupt, match="run repair"):
+        todos().open(path)

@@ -18,7 +18,7 @@ from driftlog._sqlite.scratch import scratch
 from driftlog._sqlite.sqltext import excerpt, fold, quote
 from driftlog._sqlite.tables import TableSet
 from driftlog._store.meta import Meta
-from driftlog.errors import LocalTablesChanged
+from driftlog.errors import Corrupt, LocalTablesChanged
 
 _KEY: Final = "local_tables"
 # Those of the tables that SQLite made by itself for a constraint have no text.
@@ -121,6 +121,8 @@ class Local:
         tables: dict[str, Declared] = {}
         indexes: dict[str, Declared] = {}
         for kind, name, table, sql in raw_rows(self._connection, _MADE) if names else ():
+            if not all(isinstance(text, str) for text in (name, table, sql)):
+                raise Corrupt(f"{self._file} is damaged: its list of tables is not text; run repair on it")
             if fold(table) in names:
                 (tables if kind == "table" else indexes)[fold(name)] = Declared(name, sql)
         return tables, indexes

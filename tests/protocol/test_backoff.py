@@ -1,8 +1,7 @@
 """A relay that fails, has no room or gets nowhere is asked more and more rarely, and is sent little each time."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from driftlog._core.ids import Position
 from driftlog._protocol import device_values as dv

@@ -7,6 +7,8 @@ is gone, can be told from a present one.
 from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
+
 from driftlog._core.genesis import Genesis
 from driftlog._core.ids import Birthday, DeviceKey, Position
 from driftlog._core.version_vector import Head, VersionVector
@@ -45,8 +47,7 @@ class Phase(Enum):
     STOPPED = "stopped"
 
 
-@dataclass(frozen=True, slots=True)
-class SyncState:
+class SyncState(msgspec.Struct, frozen=True):
     """How a device stands with a relay: the phase, why, and how much has passed since the session began."""
 
     phase: Phase

@@ -7,9 +7,12 @@ connection: an envelope that the replica does not accept must not start a circle
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never
+
+import msgspec
+from msgspec.structs import replace
 
 from driftlog._core.ids import Birthday, DeviceKey, Position
 from driftlog._core.version_vector import VersionVector
@@ -77,8 +80,7 @@ class Page:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(msgspec.Struct, frozen=True):
     """The relay has let the device in."""
 
     device: DeviceKey

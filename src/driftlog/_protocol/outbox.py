@@ -5,8 +5,10 @@ its way has been acknowledged, full pages go on up to the window. So a device th
 envelope for each round trip, not one for each event, and a device with much to send fills the line.
 """
 
-from dataclasses import dataclass, replace
 from enum import Enum
+
+import msgspec
+from msgspec.structs import replace
 
 from driftlog._core.envelope import parse_envelope
 from driftlog._core.ids import DeviceKey
@@ -40,8 +42,7 @@ class Verdict(Enum):
     RECONNECT = "the relay has lost what it had: hear its heads again"
 
 
-@dataclass(frozen=True, slots=True)
-class Outbox:
+class Outbox(msgspec.Struct, frozen=True):
     """What the relay has, and what is on its way there."""
 
     device: DeviceKey

@@ -16,10 +16,13 @@ page when the reader has answered for enough of the last ones.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from itertools import groupby
 from typing import assert_never
+
+import msgspec
+from msgspec.structs import replace
 
 from driftlog._core.genesis import Genesis
 from driftlog._core.ids import Birthday, DeviceKey, Position
@@ -212,8 +215,7 @@ class Paging(Enum):
     AT_END = "everything there was is sent"
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(msgspec.Struct, frozen=True):
     """The device reads and writes."""
 
     paging: Paging
@@ -234,8 +236,7 @@ class Gone:
     """GOODBYE is out. No effect follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class RelaySession:
+class RelaySession(msgspec.Struct, frozen=True):
     """One connection, seen from the relay."""
 
     birthday: Birthday

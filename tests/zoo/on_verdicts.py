@@ -74,7 +74,7 @@ def what_was_rejected_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     _drop_if_new(patch, State.REJECTED)
 
 
-@ZOO.within(12)
+@ZOO.within(30)
 def what_was_rejected_is_not_judged_again(patch: pytest.MonkeyPatch) -> None:
     """Convergence without correctness: the verdict depends on what had arrived by then."""
     real = Judge.outcome

@@ -18,8 +18,9 @@ a failure names the rule:
 7.  **Whole commits.** A reader sees all of a commit or nothing of it, in one call; what it sees only grows.
 8.  **One life.** The birthday of the first writer is the store's for good; that of a later one is ignored. A store that has
     lost something it acknowledged must not keep its birthday.
-9.  **Who may do what.** A writer and a reader belong to one thread each, and work beside each other. Any number of readers
-    may be open, and two writers: a relay that is ending, and its successor. Each goes on from what the other has committed.
+9.  **Who may do what.** A writer and a reader are each used by one thread at a time, not always the one that opened them,
+    and work beside each other. Any number of readers may be open, and two writers: a relay that is ending, and its
+    successor. Each goes on from what the other has committed.
 10. **Spaces are strangers.** Positions, chains, quotas and pages of one space know nothing of another, also where one device
     key writes in both. A space never heard of is empty, and asking for it leaves nothing behind.
 11. **Bytes as received.** A page gives each envelope's `raw` as it came, for ever.

@@ -124,6 +124,16 @@ class IsBornAgain(MemoryWriter):
         super().__init__(disk, birthday, space_bytes_max)
 
 
+class StaysOnItsThread(MemoryWriter):
+    def __init__(self, disk: Disk, birthday: Birthday, space_bytes_max: int) -> None:
+        super().__init__(disk, birthday, space_bytes_max)
+        self.thread = threading.current_thread()
+
+    def commit(self, jobs: Sequence[Job]) -> list[tuple[Outcome, ...]]:
+        assert threading.current_thread() is self.thread, "made in another thread"
+        return super().commit(jobs)
+
+
 class CutsLongOnes(MemoryWriter):
     def keep(self, held: Held, envelope: Envelope) -> Outcome:
         return super().keep(held, replace(envelope, raw=envelope.raw[:65_536]))
@@ -416,6 +426,11 @@ MISTAKES: list[tuple[Kind, StoreCheck, str]] = [
     ),
     (TidiesUpAtClose, checks.a_store_that_is_opened_again_is_the_same, "opened again, a page holds: nothing"),
     (IsBornAgain, checks.a_store_that_is_opened_again_is_the_same, "keep the birthday of the first writer"),
+    (
+        StaysOnItsThread,
+        checks.writers_and_readers_may_be_used_by_another_thread,
+        "AssertionError came out of it: made in another thread; tie nothing to the thread",
+    ),
     (CutsLongOnes, reading.envelopes_come_back_as_they_were, "and 65536 bytes, not the same, came back"),
     (LosesZeros, reading.envelopes_come_back_as_they_were, "keep `raw` in a column of bytes"),
     (SortsByHash, checks.positions_have_no_gaps_and_follow_the_order_of_jobs, "in the order in which they come"),

@@ -6,6 +6,7 @@ closed. Reading is part two, `store_reading`.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final, NoReturn
 
@@ -171,6 +172,23 @@ def a_store_that_is_opened_again_is_the_same(make_store: MakeStore) -> None:
         on.expect(8, "opened again, heads are", reader.admit(SPACE).heads, heads_of(a[1], b[0]), "keep the heads")
 
 
+def writers_and_readers_may_be_used_by_another_thread(make_store: MakeStore) -> None:
+    """Rule 9: a relay opens them on one, uses them on others, and closes them on the first."""
+    a = chain("a", 1)
+    remedy = "tie nothing to the thread that opened it (`check_same_thread=False` of sqlite3)"
+    with (
+        bench(writers_and_readers_may_be_used_by_another_thread.__name__, make_store) as on,
+        ThreadPoolExecutor(1) as other,
+    ):
+        writer, reader = on.writer(), on.reader()
+        try:
+            other.submit(writer.commit, [job(*a)]).result()
+            got = other.submit(on.read, reader).result()
+        except Exception as error:
+            raise on.failure(9, f"{type(error).__name__} came out of it: {error}", remedy) from error
+        on.expect(9, "a reader on another thread sees", listed(got), listed(numbered(a)), remedy)
+
+
 def two_writers_go_on_from_each_other(make_store: MakeStore) -> None:
     """Rule 9: a relay that is ending, and its successor."""
     a, b = chain("a", 3), chain("b", 2)
@@ -221,6 +239,7 @@ STORE_CHECKS: Final[tuple[StoreCheck, ...]] = (
     what_is_accepted_is_seen_by_every_reader_at_once,
     what_is_accepted_outlives_a_writer_that_is_never_closed,
     a_store_that_is_opened_again_is_the_same,
+    writers_and_readers_may_be_used_by_another_thread,
     reading.envelopes_come_back_as_they_were,
     positions_have_no_gaps_and_follow_the_order_of_jobs,
     what_does_not_continue_its_chain_is_refused_and_changes_nothing,

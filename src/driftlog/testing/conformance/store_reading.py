@@ -31,6 +31,7 @@ from driftlog.testing.conformance.store_bench import (
 
 COMMITS: Final = 30
 PER_COMMIT: Final = 20
+WRITER: Final = "a relay's writer"
 
 
 def readers_see_whole_commits_only(make_store: MakeStore) -> None:
@@ -40,7 +41,7 @@ def readers_see_whole_commits_only(make_store: MakeStore) -> None:
         on.writer()  # there is a store before there is a reader
         reader = on.reader()
         errors: list[Exception] = []
-        writing = threading.Thread(target=lambda: _write(on, jobs, errors), name="a relay's writer")
+        writing = threading.Thread(target=lambda: _write(on, jobs, errors), name=WRITER)
         writing.start()
         try:
             before = 0

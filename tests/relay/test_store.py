@@ -10,6 +10,7 @@ import pytest
 
 from driftlog._core.envelope import Envelope
 from driftlog._core.ids import NO_ENVELOPE, Position
+from driftlog._core.version_vector import VersionVector
 from driftlog._protocol import relay_session as rs
 from driftlog._protocol.messages import Refusal
 from driftlog.errors import DiskFull, NewerFormat, NotADriftlogFile, StorageError
@@ -18,7 +19,7 @@ from driftlog.relay.reading import Reading
 from driftlog.relay.store import Job
 from driftlog.relay.writing import FORKS_PER_DEVICE_MAX, Writing
 from driftlog.testing.disk import OneFault, SimulatedDisk
-from tests.protocol.fakes import GENESIS, chain, envelope, keys_of
+from tests.protocol.fakes import GENESIS, chain, envelope, head_of, keys_of
 
 SPACE = GENESIS.space
 
@@ -98,6 +99,24 @@ def test_an_io_error_while_a_page_is_read_is_named_and_the_next_page_is_read(tmp
             reading.close()
         writer.close()
     assert failed
+
+
+def test_one_call_of_a_reader_sees_one_commit_although_another_comes_between_its_statements(path: str) -> None:
+    first, second = chain(keys_of(1), 2)
+    writer = writing(path)
+    store(writer, first)
+    reading, waiting = Reading(path), [second]
+
+    def commit_before_the_heads_are_read(_: object, sql: str, __: object) -> bool:
+        if "FROM device" in sql and waiting:
+            store(writer, waiting.pop())
+        return True
+
+    reading._connection.exec_trace = commit_before_the_heads_are_read
+
+    assert reading.admit(SPACE) == rs.Admitted(Position(1), VersionVector({first.header.device: (head_of(first),)}))
+    assert waiting == []
+    assert reading.admit(SPACE).position == 2
 
 
 def test_a_file_that_is_not_a_relays_is_left_as_it_is(path: str) -> None:

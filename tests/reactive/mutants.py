@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import apsw
@@ -282,6 +283,47 @@ def values_have_no_types(patch: pytest.MonkeyPatch) -> None:
 @mutant
 def a_count_of_rows_that_compare_otherwise_is_kept_too(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tally, "exact_type", lambda *_: str)
+
+
+def _tallying(patch: pytest.MonkeyPatch, change: Callable[..., Any]) -> None:
+    patch.setattr(lines, "tallied", partial(change, tally.tallied))
+
+
+@mutant
+def a_sum_of_nothing_is_zero(patch: pytest.MonkeyPatch) -> None:
+    def summed(real: Any, kinds: Any, *given: Any) -> Any:
+        found = real(kinds, *given)
+        return found and tuple(
+            [0 if kind == "sum" and one is None else one for kind, one in zip(kinds, found, strict=True)]
+        )
+
+    _tallying(patch, summed)
+
+
+@mutant
+def a_least_or_greatest_value_that_goes_is_missed_by_nobody(patch: pytest.MonkeyPatch) -> None:
+    _tallying(patch, lambda real, kinds, values, *given: real(kinds, values, *given) or tuple(values))
+
+
+@mutant
+def a_value_that_goes_was_not_the_greatest(patch: pytest.MonkeyPatch) -> None:
+    def kept(real: Any, kinds: Any, values: Any, sums: Any, gone: Any, come: Any) -> Any:
+        without = [
+            [None if kind in ("min", "max") else one for kind, one in zip(kinds, row, strict=True)] for row in gone
+        ]
+        return real(kinds, values, sums, without, come)
+
+    _tallying(patch, kept)
+
+
+@mutant
+def sums_do_not_overflow_on_the_way(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(tally, "SUM_MAX", 1 << 80)
+
+
+@mutant
+def a_sum_is_of_whatever_there_was_before_it_was_asked_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lines, "Sum", lambda _count, distance: tally.Sum(1, distance))
 
 
 # --- which state an answer is of ----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 from driftlog import EventRejected, Space, State
 from driftlog._reactive.difference import difference
 from driftlog._reactive.plan import Plan
+from driftlog._reactive.tally import Tally
 from driftlog.space import lines
 from driftlog.space.lines import Line, Watched
 from driftlog.testing import exchange, fleet
@@ -24,6 +25,18 @@ COLUMNS = (
     "id AS size, size AS id, note",
     "bin, size, note, upper(note) || 'x' u, id, typeof(any)",
     "id, max(size) AS most, size, note",
+)
+AGGREGATES = (
+    "count(*)",
+    "count(*)",
+    "count(size)",
+    "sum(size)",
+    "sum(id)",
+    "min(size)",
+    "max(size)",
+    "max(note)",
+    "min(data)",
+    "max(id)",
 )
 COUNTING = (
     "size > ?",
@@ -73,7 +86,7 @@ LIMITS = ("", "", " LIMIT 3", " LIMIT 2", " LIMIT ?", " LIMIT 5 OFFSET 1")
 def a_query(dice: random.Random) -> tuple[str, tuple[Any, ...]]:
     if dice.random() < 0.1:
         return dice.choice(OF_BINS), ()
-    if dice.random() < 0.15:
+    if dice.random() < 0.25:
         return a_count(dice)
     terms = dice.sample(TERMS, dice.choice((0, 1, 1, 2)))
     where = " WHERE " + dice.choice((" AND ", " OR ")).join(terms) if terms else ""
@@ -87,7 +100,10 @@ def a_count(dice: random.Random) -> tuple[str, tuple[Any, ...]]:
     terms = dice.sample(COUNTING, dice.choice((0, 1, 1, 2)))
     where = " WHERE " + dice.choice((" AND ", " OR ")).join(terms) if terms else ""
     given = tuple(dice.choice((1, 2, "3", "b")) for _ in range(where.count("?")))
-    return f"SELECT count(*){dice.choice(('', ' AS n', ' n'))} FROM part{dice.choice((' p', ''))}{where}", given
+    columns = ", ".join(
+        one + dice.choice(("", " AS n", " id")) for one in dice.sample(AGGREGATES, dice.choice((1, 1, 3)))
+    )
+    return f"SELECT {columns} FROM part{dice.choice((' p', ''))}{where}", given
 
 
 @pytest.fixture
@@ -105,6 +121,9 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             assert (found.added, found.removed, found.changed) == (compared.added, compared.removed, compared.changed)
             assert len(found.moved) == len(compared.moved)
             counted["kept, a count"] += "count" in watched.sql
+            counted["kept, a sum"] += watched.sums is not None
+            counted["kept, a sum of nothing"] += watched.sums is not None and any(not one.count for one in watched.sums)
+            counted["kept, a least or greatest"] += "min(" in watched.sql or "max(" in watched.sql
             counted["kept, and the same"] += not found
             for kind in ("added", "removed", "changed", "moved"):
                 counted[f"kept, rows {kind}"] += bool(getattr(found, kind))
@@ -112,6 +131,8 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             counted["kept, without ORDER BY"] += "ORDER BY" not in watched.sql
             counted["kept, several rows"] += len(rows) > 1
             counted["kept, several rows moved"] += len(found.moved) > 1
+        elif isinstance(watched.plan, Tally) and rows is not None:
+            counted["asked, as a least or greatest went"] += 1
         elif watched.plan is not None and rows is not None:
             is_window = isinstance(watched.plan, Plan) and watched.plan.limit == len(before)
             counted["asked, as a window lost a row" if is_window else "asked, as rows tie"] += 1
@@ -171,7 +192,7 @@ def a_change(dice: random.Random) -> Written:
     return Written(what=what, key=dice.randrange(12), value=dice.choice((0, 1, 2, 3, 4, 5, 3, 5)), text=text)
 
 
-WAYS = 14
+WAYS = 18
 RARE = 6
 """Of the cases of a way, over all histories of the test: fewer test nothing."""
 

@@ -98,6 +98,25 @@ def tell(sql: str, change: str) -> None:
         assert [list(map(repr, rows)) for rows in told] == [list(map(repr, rows)) for rows in (before, after)]
 
 
+def test_a_sum_that_overflows_on_the_way_is_an_error_though_its_end_is_none() -> None:
+    overflow_on_the_way()
+
+
+def overflow_on_the_way() -> None:
+    big = (1 << 62) + 5
+    with opened() as space:
+        told: list[object] = []
+        failed: list[Exception] = []
+        space.subscribe("SELECT sum(size) FROM shelf", lambda answer: told.append(answer[0][0]), on_error=failed.append)
+
+        space.append(Ran(sql=f"UPDATE shelf SET size = {big} WHERE id = 1"))
+        space.append(Ran(sql=f"UPDATE shelf SET size = -{big} WHERE id = 2"))
+        space.append(Ran(sql=f"INSERT INTO shelf VALUES (0, {big}, 'z')"))
+
+        assert told == [3, big + 2, 0]
+        assert ["integer overflow" in str(error) for error in failed] == [True]
+
+
 def test_whether_there_is_a_count_is_no_count() -> None:
     with opened() as space:
         told: list[object] = []

@@ -197,10 +197,14 @@ class _Shown:
         return None if place is None else (place, direction == "DESC")
 
     def _column(self, tokens: Sequence[Token]) -> int | None:
-        """Read `column` or `table.column`."""
-        if len(tokens) == 3 and tokens[1].text == "." and fold(tokens[0].name) == self._alias:
-            tokens = tokens[2:]
-        if len(tokens) != 1:
-            return None
-        name = "" if tokens[0].word in _NO_NAMES else fold(tokens[0].name)
-        return self._shape.columns.index(name) if name and name in self._shape.columns else None
+        return column_of(tokens, self._shape, self._alias)
+
+
+def column_of(tokens: Sequence[Token], shape: Shape, alias: str) -> int | None:
+    """Read `column` or `table.column`, None for any other form."""
+    if len(tokens) == 3 and tokens[1].text == "." and fold(tokens[0].name) == alias:
+        tokens = tokens[2:]
+    if len(tokens) != 1:
+        return None
+    name = "" if tokens[0].word in _NO_NAMES else fold(tokens[0].name)
+    return shape.columns.index(name) if name and name in shape.columns else None

@@ -16,7 +16,7 @@ from driftlog._core.changes import RowChange
 from driftlog._reactive.difference import Difference, KeyOf, difference
 from driftlog._reactive.keeping import KEYS_MAX, Kept, kept
 from driftlog._reactive.plan import Plan
-from driftlog._reactive.tally import Tally
+from driftlog._reactive.tally import Contribution, Sum, Tally, tallied
 from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
 from driftlog._sqlite.rows import Parameters, Row, fetch_all, fetch_one, raw_rows
 from driftlog._sqlite.sqltext import fold
@@ -39,7 +39,7 @@ _ON_ANSWER: Final = "an answer; the others are told all the same"
 class Watched:
     """One query with its parameters, and the last answer that its subscriptions were told."""
 
-    __slots__ = ("generation", "kept", "key", "line", "parameters", "plan", "rows", "sql", "subscriptions")
+    __slots__ = ("generation", "kept", "key", "line", "parameters", "plan", "rows", "sql", "subscriptions", "sums")
 
     def __init__(
         self, sql: str, parameters: Parameters, key: tuple[str, ...] | None, line: "Line", plan: Plan | Tally | None
@@ -53,6 +53,7 @@ class Watched:
         self.plan = plan
         """How to keep the answer up to date, if it can be."""
         self.kept: Kept | None = None
+        self.sums: list[Sum] | None = None
         self.generation: int | None = None
         """Of the state that the rows are of; None if they are of none that is known."""
 
@@ -180,7 +181,7 @@ class Line:
                 is_known = generation is not None and generation == self._standing.generation
                 found = _follow(connection, watched, due[watched]) if is_known else None
                 if found is None:
-                    watched.kept = None
+                    watched.kept = watched.sums = None
                     watched.rows = tuple(fetch_all(connection, watched.sql, watched.parameters))
         except ENVIRONMENT_ERRORS:
             raise
@@ -251,7 +252,7 @@ def _follow(connection: apsw.Connection, watched: Watched, rows: _Rows) -> Diffe
             case Plan() as plan:
                 return _follow_rows(connection, watched, plan, rows)
             case Tally() as tally:
-                return _follow_count(connection, watched, tally, rows)
+                return _follow_tally(connection, watched, tally, rows)
             case None:
                 return None
     except ENVIRONMENT_ERRORS:
@@ -280,25 +281,31 @@ def _follow_rows(
     return found if is_by_key else difference(before, watched.rows, watched.key_of(sample[0]))
 
 
-def _follow_count(
+def _follow_tally(
     connection: apsw.Connection, watched: Watched, tally: Tally, rows: Sequence[RowChange]
 ) -> Difference | None:
     before = tally.before(rows)
     if len(before) > KEYS_MAX or any(None in key for key in before):
         return None
-    [row] = watched.rows
-    count = row[0]
+    old = watched.rows
+    if tally.sums_sql is not None and watched.sums is None:
+        # Asked for here, and not whenever the query is run: it costs as much again.
+        watched.rows = tuple(fetch_all(connection, watched.sql, watched.parameters))
+        [found] = raw_rows(connection, tally.sums_sql, tally.parameters)
+        watched.sums = [Sum(count, int(distance)) for count, distance in zip(found[::2], found[1::2], strict=True)]
+        return difference(old, watched.rows, watched.key_of(old[0]))
+    gone: list[Contribution] = []
+    come: list[Contribution] = []
     for key, image in before.items():
         if image is not None:
-            count -= _counted(connection, tally.before_sql, (*image, *tally.parameters))
-        count += _counted(connection, tally.now_sql, (*tally.parameters, *key))
-    old, watched.rows = watched.rows, (type(row)((count,)),)
-    return difference(old, watched.rows, None)
-
-
-def _counted(connection: apsw.Connection, sql: str, given: Parameters) -> int:
-    [(count,)] = raw_rows(connection, sql, given)
-    return int(count)
+            gone += raw_rows(connection, tally.before_sql, (*image, *tally.parameters))
+        come += raw_rows(connection, tally.now_sql, (*tally.parameters, *key))
+    [row] = old
+    values = tallied(tally.kinds, row, watched.sums or (), gone, come)
+    if values is None:
+        return None
+    watched.rows = (type(row)(values),)
+    return difference(old, watched.rows, watched.key_of(row))
 
 
 def _fail(subscriptions: Sequence[Subscription], error: Exception) -> None:

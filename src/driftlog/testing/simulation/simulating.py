@@ -60,7 +60,7 @@ def simulate(
 
     Raises `SimulationFailed` for the first seed that breaks a promise, or lets `workload` raise anything but a
     `DriftlogError`, with a command that runs it again and the fewest faults that it takes; and if `workload` appended
-    nothing in any of them. A seed costs some 0.25 s, and 0.07 s with few faults; nothing is left on disk. The app must be
+    nothing in any of them. A seed costs some 0.3 s, and 0.1 s with few faults; nothing is left on disk. The app must be
     deterministic, as `check_determinism` tests.
     """
     versions = [*(Version(*one) for one in older), Version(app, workload)]

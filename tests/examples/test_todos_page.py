@@ -5,13 +5,14 @@ import json
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from examples.todos.app import TodoAdded, TodoTicked, app
 from examples.todos.page import PAGE, web
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from websockets.asyncio.client import connect
 
 from driftlog import Space
@@ -137,5 +138,93 @@ def test_in_chromium_the_list_updates_itself(space: Space, tmp_path: Path) -> No
             await page("document.querySelectorAll('li input')[1].click()")
             assert await page(SHOWN % '[" <b>figs</b>", "done bread", "done milk"]')
             assert space.query("SELECT done FROM todo WHERE id = '1'") == [(1,)]
+
+    asyncio.run(run())
+
+
+class Wire:
+    """A way to a server that can be cut."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection, both ways, until either end leaves it."""
+        there, here = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers |= {writer, here}
+        await asyncio.gather(self._carry(reader, here), self._carry(there, writer))
+        self._writers -= {writer, here}
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+        writer.transport.abort()
+
+    def cut(self) -> None:
+        """Break off all connections there are."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+
+def coming_back_soon(app: ASGIApp, seen: asyncio.Queue[str]) -> ASGIApp:
+    """Tell browsers to come back sooner than in their three seconds, and note which last event each request names."""
+
+    async def asked_and_told(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start" and scope["path"] == "/todos":
+                seen.put_nowait(dict(scope["headers"]).get(b"last-event-id", b"").decode())
+                await send(message)
+                await send({"type": "http.response.body", "body": b"retry: 20\n\n", "more_body": True})
+            else:
+                await send(message)
+
+        await app(scope, receive, sent)
+
+    return asked_and_told
+
+
+NOTING = """
+window.noted = [];
+for (const kind of ["answer", "difference"])
+  source.addEventListener(kind, (event) => noted.push([kind, event.lastEventId]));
+"""
+IS_CONNECTED = """new Promise((done) => {
+  const look = () => source.readyState === EventSource.OPEN && !document.body.className ? done(true) : setTimeout(look, 1);
+  look();
+})"""
+"""Waits until the page knows that its stream is there."""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+def test_chromium_whose_connection_is_cut_resumes_by_itself_where_it_was(space: Space, tmp_path: Path) -> None:
+    texts = ["figs", "oats", "peas", "rice", "salt"]
+
+    async def run() -> None:
+        seen: asyncio.Queue[str] = asyncio.Queue()
+        async with served(coming_back_soon(web(space), seen)) as port:
+            wire = Wire(port)
+            async with await asyncio.start_server(wire.join, "127.0.0.1", 0) as proxy:
+                url = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}/"
+                async with chromium(url, tmp_path / "profile") as page:
+                    assert await page(SHOWN % '[" bread", " milk"]')
+                    await page(NOTING)
+                    space.append(*(TodoAdded(id=text, text=text) for text in texts))
+                    assert await page(SHOWN % json.dumps([f" {text}" for text in sorted([*texts, "bread", "milk"])]))
+                    [[_, first]] = await page("noted")
+
+                    wire.cut()
+                    space.append(TodoTicked(id="1", done=True))
+                    assert await page(SHOWN % json.dumps([*(f" {text}" for text in ["bread", *texts]), "done milk"]))
+                    _, [kind, second] = await page("noted")
+
+                    wire.cut()
+                    assert [await seen.get() for _ in range(3)] == ["", first, second]
+                    assert await page(IS_CONNECTED)
+
+                    assert kind == "difference"
+                    assert len(await page("noted")) == 2
 
     asyncio.run(run())

@@ -163,6 +163,25 @@ def test_what_another_thread_writes_while_an_error_is_told_is_not_left_untold(
     assert told == [None, "2"]
 
 
+def test_a_call_soon_that_is_interrupted_is_asked_again(space: Space) -> None:
+    calls: list[Callable[[], None]] = []
+    interrupts: list[bool] = []
+    told: list[list[object]] = []
+
+    def interrupted_first(call: Callable[[], None]) -> None:
+        if not interrupts:
+            interrupts.append(True)
+            raise KeyboardInterrupt
+        calls.append(call)
+
+    with pytest.raises(KeyboardInterrupt):
+        space.subscribe(ALL, ids(told), call_soon=interrupted_first)
+    space.append(TodoAdded(id="1", text="a"))
+    calls.pop()()
+
+    assert told == [["1"]]
+
+
 @pytest.mark.parametrize("is_undone", [False, True])
 def test_what_runs_within_an_open_transaction_of_its_thread_is_not_told_half_of_it(
     space: Space, *, is_undone: bool

@@ -38,9 +38,12 @@ class Caller:
             self._is_asked = True
         try:
             self._call_soon(self._called)
-        except Exception:  # noqa: BLE001 - it is the app's code, and raises what it likes
+        except BaseException as error:
+            # Interrupts, too: whoever is taken for asked is never asked again.
             with self._lock:
                 self._is_asked = False
+            if not isinstance(error, Exception):
+                raise
             _log.exception("%r raised; %s", self._call_soon, self._consequence)
 
     def _called(self) -> None:

@@ -82,7 +82,7 @@ def test_a_file_that_declares_app_and_work_is_run_once(driftlog: CommandLine, ap
 
     outcome = driftlog("simulate", "todos.py:app", "--seed", "1", *FEW)
 
-    assert outcome.out.startswith("run 1 seeds, 0 failed; ")
+    assert outcome.out.startswith("run 1 seed, 0 failed; ")
 
 
 def test_where_nothing_was_appended_nothing_was_shown(driftlog: CommandLine, app_file: Path) -> None:

@@ -78,8 +78,8 @@ _IS_SHOWN: Final = "SELECT EXISTS (SELECT 1 FROM temp.sqlite_schema)"
 def show_own_state(connection: apsw.Connection, sql: str = _PREFIX) -> None:
     """Make the views on a connection, unless they are there or `sql` can name none. Writes nothing to the file.
 
-    Not when it is opened: making them costs a third of a millisecond, most connections are never asked for one. Nor is it
-    remembered, because a transaction that is undone takes them along.
+    Not when it is opened, because most connections are never asked for one. Nor is it remembered, because a transaction that
+    is undone takes them along.
     """
     if _PREFIX in sql.lower() and not connection.execute(_IS_SHOWN).get:
         connection.execute(_VIEWS)

@@ -83,7 +83,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(_plain(found, explained))
     else:
-        print(f"{found.simulated.seeds} seeds, {len(found.failed)} failed; {summary(found)}")
+        seeds_run = f"{found.simulated.seeds} seed{'s' * (found.simulated.seeds != 1)}"
+        print(f"{seeds_run}, {len(found.failed)} failed; {summary(found)}")
     if not found.failed and found.simulated.events == 0:
         note(nothing_shown(work))
         return 1

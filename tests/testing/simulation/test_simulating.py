@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from driftlog import App, Event, Space, ViewTransaction
+from driftlog import App, Event, Space, ViewTransaction, reject
 from driftlog.testing import SimulationFailed, simulate
 from driftlog.testing.simulation.command import main
 from driftlog.testing.simulation.example import VERSIONS, app, older_app, work, work_in_old
@@ -139,12 +139,35 @@ def test_the_command_names_what_it_cannot_find(capsys: pytest.CaptureFixture[str
     assert "there is no module 'nowhere'" in capsys.readouterr().out
 
 
-def test_where_nothing_is_appended_nothing_is_shown() -> None:
-    def refused(space: Space, rng: random.Random) -> None:
+def test_an_event_that_cannot_be_appended_at_all_is_the_workloads_mistake_and_fails() -> None:
+    def too_large(space: Space, rng: random.Random) -> None:
         space.append(Happened(n=rng.choice([1 << 70])))
 
+    with pytest.raises(SimulationFailed, match="seed 0: InvalidEvent: Happened"):
+        simulate(_counting(), too_large, seeds=range(2), faults=(0, 0))
+
+
+def test_what_is_raised_without_words_is_told_by_its_line() -> None:
+    def assume(space: Space, _: random.Random) -> None:
+        if not space.query("SELECT * FROM seen"):
+            raise LookupError
+
+    with pytest.raises(SimulationFailed, match=r"LookupError at `raise LookupError`, test_simulating\.py:\d+"):
+        simulate(_counting(), assume, seeds=range(1), faults=(0, 0))
+
+
+def test_where_nothing_is_appended_nothing_is_shown() -> None:
+    refusing = App("org.example.refusing", tables=TABLES)
+
+    @refusing.on(Happened)
+    def happened(_: ViewTransaction, __: Happened) -> None:
+        reject("never")
+
+    def refused(space: Space, rng: random.Random) -> None:
+        space.append(Happened(n=rng.randrange(5)))
+
     with pytest.raises(SimulationFailed, match="refused appended no event, so nothing was shown"):
-        simulate(_counting(), refused, seeds=range(2), faults=(0, 0))
+        simulate(refusing, refused, seeds=range(2), faults=(0, 0))
 
 
 def see(space: Space, rng: random.Random) -> None:

@@ -12,7 +12,7 @@ from driftlog._core.clock import Timestamp
 from driftlog._driver.driver import run
 from driftlog._protocol.device_values import Phase, SyncState
 from driftlog._sqlite.sqltext import fold, quote
-from driftlog.errors import DriftlogError
+from driftlog.errors import DriftlogError, ForbiddenSQL, InvalidEvent
 from driftlog.space.replica import SpaceReplica
 from driftlog.space.space import Space
 from driftlog.testing.simulation.clocks import DeviceClock
@@ -23,6 +23,9 @@ from driftlog.testing.simulation.versions import Version
 
 if TYPE_CHECKING:
     from driftlog.testing.simulation.world import World
+
+MISTAKES = (InvalidEvent, ForbiddenSQL)
+"""What no user gets to see of an app that is right: the workload's author is told."""
 
 _TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 _EVENTS = "SELECT hlc, device, hash FROM driftlog_entry"
@@ -205,6 +208,8 @@ class Device:
         try:
             with self.world.loop.as_host(process.host):
                 self._version.workload(process.space, rng)
+        except MISTAKES:
+            raise
         except DriftlogError as error:
             self.world.note(f"{self.name}: {type(error).__name__}: {error}")
         except Killed:

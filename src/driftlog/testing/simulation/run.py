@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
+from traceback import extract_tb
 from typing import Final
 
 from driftlog.testing.simulation.faults import FAULTS, heal
@@ -55,7 +57,7 @@ def _run(plan: Plan, versions: Sequence[Version], disk: Disk) -> Outcome:
             converged_ms = await_convergence(world)
             judge(world)
         except Exception as error:  # noqa: BLE001 - whatever breaks is what a run looks for
-            failure = f"{type(error).__name__}: {error}"
+            failure = _described(error)
             world.note(failure)
         finally:
             world.close()
@@ -68,6 +70,15 @@ def _run(plan: Plan, versions: Sequence[Version], disk: Disk) -> Outcome:
         converged_ms,
         len(world.ledger.acknowledged),
     )
+
+
+def _described(error: Exception) -> str:
+    """Say what was raised; without words of its own, such as a bare `assert`, by the line that raised it."""
+    name = type(error).__name__
+    if str(error):
+        return f"{name}: {error}"
+    last = extract_tb(error.__traceback__)[-1]
+    return f"{name} at `{last.line}`, {Path(last.filename).name}:{last.lineno}"
 
 
 def _act(world: World, plan: Plan) -> None:

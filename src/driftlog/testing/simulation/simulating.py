@@ -58,10 +58,10 @@ def simulate(
     in it, and show the same tables, those of a fresh device. `older` gives older versions of the app, oldest first, that
     some devices run meanwhile.
 
-    Raises `SimulationFailed` for the first seed that breaks a promise, or lets `workload` raise anything but a
-    `DriftlogError`, with a command that runs it again and the fewest faults that it takes; and if `workload` appended
-    nothing in any of them. A seed costs some 0.3 s, and 0.1 s with few faults; nothing is left on disk. The app must be
-    deterministic, as `check_determinism` tests.
+    Raises `SimulationFailed` for the first seed that breaks a promise, or lets `workload` raise anything but an answer
+    that users get (a `DriftlogError` other than `InvalidEvent` and `ForbiddenSQL`), with a command that runs it again and
+    the fewest faults that it takes; and if `workload` appended nothing in any of them. A seed costs some 0.3 s, and 0.1 s
+    with few faults; nothing is left on disk. The app must be deterministic, as `check_determinism` tests.
     """
     versions = [*(Version(*one) for one in older), Version(app, workload)]
     simulated = Simulated()

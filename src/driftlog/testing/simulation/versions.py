@@ -10,7 +10,7 @@ from driftlog.space.space import Space
 Workload = Callable[[Space, random.Random], object]
 """Does what a user would do once: append a few events, or query and then append. Draws from the given `Random` only, and
 raises whatever it finds wrong, `AssertionError` say. A `DriftlogError` that it lets through, such as `EventRejected`, is an
-answer that users get, and no failure."""
+answer that users get, and no failure; `InvalidEvent` and `ForbiddenSQL` are mistakes of its own, and are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,17 @@ def overflow_on_the_way() -> None:
         assert ["integer overflow" in str(error) for error in failed] == [True]
 
 
+def test_a_parameter_that_is_called_as_those_of_a_looked_up_row_keeps_its_value() -> None:
+    with opened() as space:
+        told: list[list[object]] = []
+        sql = "SELECT id, size FROM item WHERE size > :driftlog_key_0 ORDER BY id"
+        space.subscribe(sql, lambda answer: told.append([row.id for row in answer]), {"driftlog_key_0": 0})
+
+        space.append(Ran(sql="INSERT INTO item (id, size) VALUES (9, 5)"))
+
+        assert told == [[1, 2, 3], [1, 2, 3, 9]]
+
+
 def test_whether_there_is_a_count_is_no_count() -> None:
     with opened() as space:
         told: list[object] = []

@@ -39,7 +39,8 @@ class Given:
             if before and isinstance(self._given, Mapping):
                 return None
             return tuple(self._given)[:before], ("?",) * len(names)
-        if isinstance(self._given, Mapping) and not any(text.startswith("?") for text in texts):
+        is_free = not any(text.startswith("?") or text[1:] in names for text in texts)
+        if isinstance(self._given, Mapping) and is_free:
             return self._given, tuple([f":{name}" for name in names])
         return None
 

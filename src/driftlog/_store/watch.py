@@ -46,11 +46,16 @@ class Watch:
                 self._committed = Changes()
 
     def move_to(self, connection: apsw.Connection) -> None:
-        """Watch another connection to the same file instead; what happened in between is not known."""
-        tables = self._tables
+        """Watch another connection to the same file instead; what happened in between is not known.
+
+        What is wanted stays so if this raises: it is tried again with yet another connection.
+        """
+        tables, self._tables = self._tables, frozenset()
         self._connection = connection
-        self._tables = frozenset()
-        self.want(tables)
+        try:
+            self.want(tables)
+        finally:
+            self._tables = tables
         self.note_everything()
         self.commit()
 

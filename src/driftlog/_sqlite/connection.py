@@ -79,6 +79,8 @@ def connect(
     try:
         identify(connection)
         _configure(connection, durability, page_bytes, is_read_only=is_read_only)
+        if not connection.readonly("main"):
+            _sync_wal(connection)
     except BaseException:
         connection.close()
         raise
@@ -159,24 +161,49 @@ def empty_wal(connection: apsw.Connection) -> None:
         raise apsw.BusyError("others are reading what the WAL holds")
 
 
+def _sync_wal(connection: apsw.Connection) -> None:
+    """Have on the disk what a process has left in the WAL that died between writing a transaction and syncing it.
+
+    SQLite takes such a transaction for committed as soon as it can read it, and syncs it with the next one only. Until then
+    what it holds could be shown, handed on or acknowledged again, and still be lost when power goes.
+    """
+    # After an orderly end there is no WAL, and nothing to be done.
+    if _wal_bytes(connection):
+        with _wal(connection, apsw.SQLITE_OPEN_CREATE) as file:  # opened to be made, its name is synced with it
+            file.xSync(apsw.SQLITE_SYNC_FULL)
+
+
+def _wal_bytes(connection: apsw.Connection) -> int:
+    """Give the size of the WAL; 0 if there is none, as for a space in memory, whose WAL has no name."""
+    try:
+        return os.stat(connection.filename_wal).st_size  # noqa: PTH116 - the name is SQLite's
+    except OSError:
+        return 0
+
+
+@contextmanager
+def _wal(connection: apsw.Connection, more_flags: int = 0) -> Iterator[apsw.VFSFile]:
+    flags = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE | more_flags
+    file = apsw.VFSFile(connection.open_vfs, connection.filename_wal, [flags, 0])
+    try:
+        yield file
+    finally:
+        file.xClose()
+
+
 def _write_wal_again(connection: apsw.Connection) -> None:
     """Write the WAL over itself, and sync it, so that it holds on the disk what it holds in memory.
 
     SQLite syncs the WAL before it moves it into the database. After a failed sync that syncs nothing: the kernel takes the
     pages for written. A power cut while the database is half written would then find no WAL to mend it with.
     """
-    if not os.path.exists(connection.filename_wal):  # noqa: PTH110 - the name is SQLite's, and empty for a space in memory
+    if not _wal_bytes(connection):
         return
-    file = apsw.VFSFile(
-        connection.open_vfs, connection.filename_wal, [apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE, 0]
-    )
-    try:
+    with _wal(connection) as file:
         size = file.xFileSize()
         for at in range(0, size, WAL_CHUNK_BYTES):
             file.xWrite(file.xRead(min(WAL_CHUNK_BYTES, size - at), at), at)
         file.xSync(apsw.SQLITE_SYNC_FULL)
-    finally:
-        file.xClose()
 
 
 def abandon(connection: apsw.Connection) -> None:

@@ -3,10 +3,14 @@
 import shutil
 from pathlib import Path
 
+import apsw
 import pytest
 
 from driftlog import App, Event, Space, ViewTransaction
+from driftlog._core.ids import Birthday
+from driftlog._core.version_vector import VersionVector
 from driftlog.errors import RelayRefused
+from driftlog.space.replica import SpaceReplica
 from driftlog.testing import RelayThread, exchange
 from tests.todo_app import Clock, TodoAdded, todo_app
 
@@ -187,3 +191,26 @@ def test_an_event_that_both_branches_hold_counts_once(tmp_path: Path) -> None:
 
         assert [row.text for row in c.query("SELECT text FROM note")] == ["once"]
         assert len(list(c.log())) == 1
+
+
+def test_of_a_forked_device_whose_last_envelope_was_lost_nothing_is_confirmed_and_syncing_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    APP.open(path).close()
+    copy_device(path, tmp_path / "copy.db")
+    with APP.open(path) as a, APP.open(tmp_path / "copy.db") as copy:
+        add(a, "1")
+        add(copy, "2")
+        a.receive(copy.envelopes_for(VersionVector()))
+        with a._engine.reading() as store:
+            first = store.meta.own_branch().head
+        add(a, "3")
+    # What a repair leaves where the last envelope was damaged: the end of the own chain, and not the envelope.
+    connection = apsw.Connection(str(path))
+    connection.execute("DELETE FROM driftlog_envelope WHERE batch_seq = 2")
+    connection.close()
+    APP.repair(path)
+
+    with APP.open(path) as a:
+        SpaceReplica(a._engine, lambda *_: None).confirm("ws://relay", Birthday(bytes(16)), first, is_all=False)
+
+        assert [relay.confirmed_envelopes for relay in a.status().relays] == [0]

@@ -88,7 +88,7 @@ class Chains:
         return found is not None and found.is_chained
 
     def leads_to(self, device: DeviceKey, head: Head, tip: Head) -> bool:
-        """Tell whether a held envelope is another held one of the same device, or before it in the same branch."""
+        """Tell whether an envelope is held and is another one of the same device, or before it in the same branch."""
         if not self.holds(device, head) or head.batch_seq > tip.batch_seq:
             return False
         # Where no branch parts, the number says it; where one does, only the chain itself.
@@ -194,7 +194,11 @@ class Chains:
             seq, at = batch_seq, hash_
             while at != NO_ENVELOPE and at not in ancestry:
                 ancestry.add(at)
-                at = EnvelopeHash(next(raw_rows(self._connection, _PREVIOUS, (device, seq, at)))[0])
+                row = next(raw_rows(self._connection, _PREVIOUS, (device, seq, at)), None)
+                # The end of the own chain stays known when a repair has dropped its envelopes: what led there is not.
+                if row is None:
+                    break
+                at = EnvelopeHash(row[0])
                 seq = BatchSeq(seq - 1)
         return ancestry
 

@@ -193,7 +193,9 @@ def test_an_event_that_both_branches_hold_counts_once(tmp_path: Path) -> None:
         assert len(list(c.log())) == 1
 
 
-def test_of_a_forked_device_whose_last_envelope_was_lost_nothing_is_confirmed_and_syncing_goes_on(tmp_path: Path) -> None:
+def test_of_a_forked_device_whose_last_envelope_was_lost_nothing_is_confirmed_and_syncing_goes_on(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "a.db"
     APP.open(path).close()
     copy_device(path, tmp_path / "copy.db")

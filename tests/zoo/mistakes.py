@@ -7,11 +7,13 @@ given seeds, from 1 on; a mistake about disks brings its own scenarios and is gi
 import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 from typing import NamedTuple
 
 import pytest
 
 from driftlog.testing.simulation.example import VERSIONS
+from driftlog.testing.simulation.faults import FAULTS, on_disks
 from driftlog.testing.simulation.plan import Plan, draw
 from driftlog.testing.simulation.run import run
 
@@ -59,12 +61,18 @@ def find(mistake: Mistake, trials_max: int | None = None) -> Found | None:
 
 
 def seeds() -> Iterator[Trial]:
-    """Give the simulator's runs, from seed 1 on."""
-    seed = 0
-    while True:
-        seed += 1
-        plan = draw(seed, has_older=True)
-        yield partial(_failure, plan)
+    """Give the simulator's runs, from seed 1 on, with honest disks: the fewer kinds of fault, the sooner each is met."""
+    return _seeds(frozenset(FAULTS) - on_disks.KINDS)
+
+
+def seeds_of_disks() -> Iterator[Trial]:
+    """Give runs with faults of disks only."""
+    return _seeds(on_disks.KINDS)
+
+
+def _seeds(kinds: frozenset[str]) -> Iterator[Trial]:
+    for seed in count(1):
+        yield partial(_failure, draw(seed, has_older=True, kinds=kinds))
 
 
 def _failure(plan: Plan) -> str | None:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -11,14 +11,17 @@ import apsw
 from driftlog._core.clock import Timestamp
 from driftlog._driver.driver import run
 from driftlog._protocol.device_values import Phase, SyncState
+from driftlog._sqlite.connection import Durability
 from driftlog._sqlite.sqltext import fold, quote
-from driftlog.errors import DriftlogError, ForbiddenSQL, InvalidEvent
+from driftlog.errors import DriftlogError, ForbiddenSQL, InvalidEvent, StorageError
+from driftlog.space.app import App
 from driftlog.space.replica import SpaceReplica
 from driftlog.space.space import Space
 from driftlog.testing.simulation.clocks import DeviceClock
 from driftlog.testing.simulation.files import Image, close_without_care
-from driftlog.testing.simulation.ledger import Broken
+from driftlog.testing.simulation.ledger import Broken, Held
 from driftlog.testing.simulation.loop import Host, Killed
+from driftlog.testing.simulation.mending import mend
 from driftlog.testing.simulation.versions import Version
 
 if TYPE_CHECKING:
@@ -29,9 +32,13 @@ MISTAKES = (InvalidEvent, ForbiddenSQL)
 
 _TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 _EVENTS = "SELECT hlc, device, hash FROM driftlog_entry"
+_ENVELOPES = "SELECT hash FROM driftlog_envelope"
 _LAST_OWN = "SELECT coalesce(max(hlc), -1) FROM driftlog_entry WHERE device = ?"
 _OWN_AFTER = "SELECT hlc, device, hash FROM driftlog_entry WHERE device = ? AND hlc > ? ORDER BY hlc"
 
+
+RELAXED = 0.4
+"""Of the devices on drives: what they may lose, and no more, is tried on them."""
 
 Ask = Callable[[str], list[tuple[Any, ...]]]
 
@@ -72,7 +79,8 @@ class Process:
     def _report(self, url: str, state: SyncState) -> None:
         if self.phases.get(url) is not state.phase:
             self.phases[url] = state.phase
-            self._device.world.note(f"{self.host.name} and {url}: {state.phase.value} {state.detail}")
+            detail = self._device.without_path(state.detail)
+            self._device.world.note(f"{self.host.name} and {url}: {state.phase.value} {detail}")
 
     def _ended(self, main: "asyncio.Task[None]") -> None:
         if not main.cancelled() and main.exception() is not None:
@@ -97,10 +105,17 @@ class Device:
         self.is_to_stay_down = False
         self.is_ending = False
         """Its processes were asked to end."""
+        self.is_mended = False
+        """Its file was damaged once, and was repaired."""
         self.urls: list[str] = []
         """The relays that it syncs with."""
         self._entropy = world.random(f"entropy of {name}")
         self._boots = 0
+        self._is_opening = False
+        number = len(world.devices)
+        self.drive = world.disk.give_drive(name, self._is_at_work) if world.has_drives and number % 2 == 0 else None
+        is_relaxed = self.drive is not None and world.random(f"durability of {name}").random() < RELAXED
+        self.durability: Durability = "relaxed" if is_relaxed else "full"
 
     @property
     def is_up(self) -> bool:
@@ -120,20 +135,34 @@ class Device:
 
     def found(self) -> None:
         """Begin the space that all others join."""
-        self._begin(self._version.app.open(self._path, clock=self.clock, entropy=self.entropy))
+        self._begin(self._open())
 
     def join(self, link: str) -> None:
         """Join the space with a new file."""
-        self._begin(self._version.app.join(self._path, link, clock=self.clock, entropy=self.entropy))
+        self._begin(
+            self.app.join(
+                self.path,
+                link,
+                durability=self.durability,
+                clock=self.clock,
+                entropy=self.entropy,
+                vfs=self.world.disk.vfs(self.name),
+            )
+        )
 
     def boot(self) -> None:
         """Open the file that is there, in the first process."""
         assert not self.processes
         before = self._local_rows(self._ask_file)
         try:
-            space = self._version.app.open(self._path, clock=self.clock, entropy=self.entropy)
+            space = self._open()
         except Killed:
+            self._bury()
             self.world.later(0, lambda: self.world.start(self))
+            return
+        except StorageError as error:
+            self._forgive(error)
+            self.world.later(1_000, lambda: self.world.start(self))
             return
         self._begin(space)
         self.world.ledger.check_kept(self)
@@ -142,9 +171,13 @@ class Device:
 
     def boot_second(self) -> None:
         """Open the same file in another process, which does not sync."""
-        with suppress(Killed):
-            space = self._version.app.open(self._path, clock=self.clock, entropy=self.entropy)
-            self.processes.append(self._process(space))
+        try:
+            self.processes.append(self._process(self._open()))
+        except Killed:
+            if self.drive is not None and self.drive.is_dead:
+                self.world.killed(self.processes[0].host)
+        except StorageError as error:
+            self._forgive(error)
 
     def stop(self) -> None:
         """Ask all processes to end as they should."""
@@ -157,14 +190,23 @@ class Device:
         """Let go of the file."""
         if process in self.processes:
             self.processes.remove(process)
-            process.space.close()
+            with suppress(Killed), nullcontext() if self.drive is None else self.drive.closing():
+                process.space.close()
+            if self._bury():
+                self.world.later(0, lambda: self.world.start(self))
 
     def crash(self) -> None:
         """Let all processes die where they are; the file stays as they left it."""
-        image = self.world.disk.take(self.name)
-        self.end()
-        self.world.disk.put(self.name, image)
+        drive = self.drive
+        before = self.held() if drive is not None and drive.is_cut else None
+        is_lie = drive is not None and drive.is_lying
+        with self.world.disk.kept(self.name):
+            self.end()
         self.clock.looks_left = None
+        if before is not None and is_lie:
+            mend(self, before.events)
+        elif before is not None:
+            self.world.ledger.power_was_cut(self, before)
 
     def end(self) -> None:
         """Let go of the file, which nobody will look at as it is now."""
@@ -174,6 +216,11 @@ class Device:
             process.host.kill()
             close_without_care(process.space._engine._connection)
             process.space.close()
+
+    def doom(self) -> None:
+        """Let all processes die as soon as they do anything."""
+        for process in self.processes:
+            process.host.is_doomed = True
 
     def lose(self) -> None:
         """Be gone for good, with the file."""
@@ -186,7 +233,43 @@ class Device:
         self.crash()
         self.world.disk.put(self.name, image)
 
+    def _open(self) -> Space:
+        self._is_opening = True
+        try:
+            return self.app.open(
+                self.path,
+                durability=self.durability,
+                clock=self.clock,
+                entropy=self.entropy,
+                vfs=self.world.disk.vfs(self.name),
+            )
+        finally:
+            self._is_opening = False
+
+    def _is_at_work(self) -> bool:
+        """Tell whether what is done now is this device's doing."""
+        return self._is_opening or self.world.device_by_host.get(self.world.loop.host) is self
+
+    def _bury(self) -> bool:
+        """Clear up after a process that died while it used the drive; tells whether one did."""
+        if self.drive is None or not self.drive.is_dead:
+            return False
+        self.crash()
+        return True
+
+    def _forgive(self, error: StorageError) -> None:
+        """Pass over what is the drive's fault."""
+        self.world.note(f"{self.name}: {type(error).__name__}: {self.without_path(str(error))}")
+        if self.drive is None or not self.drive.raised:
+            raise error
+        self.drive.raised = 0
+
+    def without_path(self, text: str) -> str:
+        """Leave out of a text where the file is, which no two runs have in common."""
+        return text.replace(self.path, self.name)
+
     def _begin(self, space: Space) -> None:
+        self.key = space.device
         process = self._process(space)
         self.processes.append(process)
         self.urls = self.world.urls_of(self)
@@ -211,18 +294,24 @@ class Device:
         except MISTAKES:
             raise
         except DriftlogError as error:
-            self.world.note(f"{self.name}: {type(error).__name__}: {error}")
+            self.world.note(f"{self.name}: {type(error).__name__}: {self.without_path(str(error))}")
         except Killed:
             is_killed = True
         made = [Timestamp(*row) for row in self._ask(_OWN_AFTER, (own, before), process)]
         self.world.note(f"{self.name} appended {len(made)}{' and died' if is_killed else ''}")
         self.world.ledger.acknowledge(self, made)
-        if is_killed:
+        if is_killed or (self.drive is not None and self.drive.is_dead):
             self.world.killed(process.host)
 
     def events(self) -> set[Timestamp]:
         """Give all events in the file, whether or not it is open."""
         return {Timestamp(*row) for row in (self._ask if self.processes else self._ask_file)(_EVENTS)}
+
+    def held(self) -> Held:
+        """Give all events and envelopes in the file, by a connection of its own: the processes' may be dead."""
+        return Held(
+            {Timestamp(*row) for row in self._ask_file(_EVENTS)}, {hashed for (hashed,) in self._ask_file(_ENVELOPES)}
+        )
 
     def _local_rows(self, ask: "Ask") -> dict[str, object]:
         """Give the rows of each local table that is in the file."""
@@ -239,8 +328,8 @@ class Device:
             return list(cursor.execute(sql, parameters))
 
     def _ask_file(self, sql: str) -> list[tuple[Any, ...]]:
-        """Read the file, which nobody has open."""
-        connection = apsw.Connection(self._path)
+        """Read the file through nobody's connection."""
+        connection = apsw.Connection(self.path, vfs=self.world.disk.vfs(self.name) or None)
         try:
             return connection.execute(sql).fetchall()
         finally:
@@ -249,9 +338,15 @@ class Device:
             connection.close()
 
     @property
-    def _version(self) -> Version:
-        return self.world.versions[self.version]
+    def app(self) -> App:
+        """Its version of the app."""
+        return self._version.app
 
     @property
-    def _path(self) -> str:
+    def path(self) -> str:
+        """Where its file is."""
         return str(self.world.disk.path(self.name))
+
+    @property
+    def _version(self) -> Version:
+        return self.world.versions[self.version]

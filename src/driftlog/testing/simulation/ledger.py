@@ -17,6 +17,14 @@ class Broken(AssertionError):
     """A promise was broken."""
 
 
+class Held(NamedTuple):
+    """What a device's file holds."""
+
+    events: set[Timestamp]
+    envelopes: set[bytes]
+    """By their hashes."""
+
+
 class Settled(NamedTuple):
     """What a device called settled at some moment."""
 
@@ -76,11 +84,36 @@ class Ledger:
             if number and (device.space.device, number) not in held:
                 raise Broken(f"{relay.name} acknowledged envelope {number} of {device.name}, and did not have it")
 
-    def losing(self, device: "Device", then: "set[Timestamp]") -> None:
-        """A device's file is about to be gone, or to hold only `then`."""
+    def losing(self, device: "Device", then: set[Timestamp], before: set[Timestamp] | None = None) -> None:
+        """A device's file is about to be gone, or to hold only `then`; `before` says what it held if it is gone already."""
         self.has_lost_files = self.has_set_back = True
-        # What is in an older copy of the file is there still; what others hold comes back.
-        lost = device.events() - then
+        # What is in an older copy of the file is there still.
+        self._excuse(device, (device.events() if before is None else before) - then)
+        # Until it syncs again it need not know what it had; in the end all must be there.
+        self._away(device, then)
+
+    def power_was_cut(self, device: "Device", before: Held) -> None:
+        """Power has gone under a device that held `before`; what it may have lost is what relaxed durability may."""
+        after = device.held()
+        lost, envelopes = before.events - after.events, before.envelopes - after.envelopes
+        others = [other for other in self._world.here() if other is not device]
+        handed_on = self._events_at_relays().union(*(other.events() for other in others))
+        own = {at for at in lost if at.device == device.key}
+        if own & handed_on and device.key not in self.may_fork:
+            raise Broken(f"{device.name} lost what it had handed on: {_listed(own & handed_on)}")
+        if device.durability == "full":
+            # Nothing that was acknowledged; but what a process that died had not synced yet, and another read.
+            self._excuse(device, lost - own)
+        else:
+            self._excuse(device, lost)
+            self._away(device, after.events)
+            # What it called settled was in part what it has forgotten.
+            self.settled = [noted for noted in self.settled if noted.name != device.name]
+        # It may have been the only one that held what others wrote.
+        self.has_lost_files |= not envelopes.issubset(set[bytes]().union(*(other.held().envelopes for other in others)))
+
+    def _excuse(self, device: "Device", lost: set[Timestamp]) -> None:
+        """A device no longer holds these. What others hold comes back."""
         for other in self._world.devices:
             if other is not device and not other.is_lost:
                 lost -= other.events()
@@ -88,8 +121,6 @@ class Ledger:
         at_relays = lost & self._events_at_relays()
         self._at_relays |= at_relays
         self.excused |= lost - at_relays
-        # Until it syncs again it need not know what it had; in the end all must be there.
-        self._away(device, then)
 
     def relay_lost(self) -> None:
         """A relay has lost its file, or part of it; called when it has happened."""

@@ -36,6 +36,8 @@ class Plan:
     devices: int
     relays: int
     moments: tuple[Moment, ...]
+    has_drives: bool = False
+    """Every second device and the first relay are on drives, which have faults of their own."""
 
     def faults(self) -> list[int]:
         """Give the places of faults among the moments."""
@@ -75,4 +77,5 @@ def draw(
     names += [WORK] * max(5, round(count * WORK_PER_FAULT))
     rng.shuffle(names)
     moments = (Moment(rng.choice(GAPS_MS), name, rng.getrandbits(48)) for name in names)
-    return Plan(seed, rng.randint(2, 4), rng.choice((1, 1, 2)), tuple(moments))
+    has_drives = any(FAULTS[name].needs_drives for name in chosen)
+    return Plan(seed, rng.randint(2, 4), rng.choice((1, 1, 2)), tuple(moments), has_drives)

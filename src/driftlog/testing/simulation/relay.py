@@ -5,6 +5,8 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+import apsw
+
 from driftlog._core.ids import SpaceId
 from driftlog._core.version_vector import VersionVector
 from driftlog._sqlite.rows import raw_rows
@@ -12,6 +14,7 @@ from driftlog.relay.connection import Line
 from driftlog.relay.server import Relay, RelayConfig
 from driftlog.relay.writing import SPACE_BYTES_MAX
 from driftlog.testing.simulation.files import Image, close_without_care
+from driftlog.testing.simulation.ledger import Broken
 from driftlog.testing.simulation.loop import Host
 from driftlog.testing.simulation.network import Accept, End
 
@@ -80,7 +83,7 @@ class Server:
         self._world = world
         entropy = world.random(f"entropy of {self.host.name}")
         self._port = SimulatedPort(self.host)
-        config = RelayConfig(world.disk.path(name), space_bytes_max=quota_bytes)
+        config = RelayConfig(world.disk.path(name), space_bytes_max=quota_bytes, vfs=world.disk.vfs(name))
         self._relay = Relay(config, entropy=entropy.randbytes, listener=self._port)
         self.host.run(self._relay.start())
 
@@ -90,9 +93,8 @@ class Server:
 
     def crash(self) -> None:
         """Die; the file stays as it is."""
-        image = self._world.disk.take(self.name)
-        self.end()
-        self._world.disk.put(self.name, image)
+        with self._world.disk.kept(self.name):
+            self.end()
 
     def end(self) -> None:
         """Let go of the file, which nobody will look at as it is now."""
@@ -131,6 +133,7 @@ class RelayHost:
         self.quota_bytes = SPACE_BYTES_MAX
         self._world = world
         world.network.doors[self.url] = self._door
+        self.drive = world.disk.give_drive(name, self._is_at_work) if world.has_drives and not world.relays else None
 
     def boot(self) -> None:
         """Start on the file that is there."""
@@ -142,8 +145,13 @@ class RelayHost:
         self.unfork()
         if self.server is not None:
             held = self.server.places()
+            is_cut = self.drive is not None and self.drive.is_cut
             self.server.crash()
             self.server = None
+            if is_cut:
+                left = self._places_left()
+                if held - left:
+                    raise Broken(f"{self.name} has lost {len(held - left)} envelopes that it had stored")
             self._world.ledger.check_confirmed(self, held)
 
     def end(self) -> None:
@@ -192,6 +200,17 @@ class RelayHost:
     def envelopes(self) -> list[bytes]:
         """Give all envelopes on its disks."""
         return [raw for server in (self.server, self.twin) if server is not None for raw in server.envelopes()]
+
+    def _is_at_work(self) -> bool:
+        return self.server is not None and self._world.loop.host is self.server.host
+
+    def _places_left(self) -> set[tuple[bytes, int]]:
+        connection = apsw.Connection(str(self._world.disk.path(self.name)), vfs=self._world.disk.vfs(self.name) or None)
+        close_without_care(connection)
+        try:
+            return set(raw_rows(connection, _PLACES, ()))
+        finally:
+            connection.close()
 
     def _ends_of(self, server: Server) -> list[End]:
         return [end for end in self._world.network.ends.values() if end.host is server.host]

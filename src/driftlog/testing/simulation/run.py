@@ -49,7 +49,7 @@ def _run(plan: Plan, versions: Sequence[Version], disk: Disk) -> Outcome:
     world: World | None = None
     failure: str | None = None
     converged_ms = 0
-    world = World(plan.seed, versions, disk, devices=plan.devices, relays=plan.relays)
+    world = World(plan.seed, versions, disk, devices=plan.devices, relays=plan.relays, has_drives=plan.has_drives)
     with world.loop:
         try:
             _act(world, plan)

@@ -63,7 +63,7 @@ class Stranger:
             with self._world.loop.as_host(process.host):
                 return not process.space.receive([raw]).refused
         except DriftlogError as error:
-            self._world.note(f"{device.name}: {type(error).__name__}: {error}")
+            self._world.note(f"{device.name}: {type(error).__name__}: {device.without_path(str(error))}")
         except Killed:
             self._world.killed(process.host)
         return False

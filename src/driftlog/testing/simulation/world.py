@@ -22,10 +22,20 @@ BEGIN_MS = 1_800_000_000_000
 class World:
     """A fleet of devices of one space, and its relays. Newest version of the app last."""
 
-    def __init__(self, seed: int, versions: Sequence[Version], disk: Disk, *, devices: int, relays: int) -> None:
+    def __init__(
+        self,
+        seed: int,
+        versions: Sequence[Version],
+        disk: Disk,
+        *,
+        devices: int,
+        relays: int,
+        has_drives: bool = False,
+    ) -> None:
         self.seed = seed
         self.versions = versions
         self.disk = disk
+        self.has_drives = has_drives
         self.trace = Trace()
         self.counts: Counter[str] = Counter()
         """How often each kind of fault has fired, by its name."""
@@ -42,7 +52,9 @@ class World:
         self.is_healed = False
         self._number = 0
         self._later: dict[int, Callable[[], object]] = {}
-        self.relays = [RelayHost(self, f"relay{number}") for number in range(relays)]
+        self.relays: list[RelayHost] = []
+        for number in range(relays):
+            self.relays.append(RelayHost(self, f"relay{number}"))
         for relay in self.relays:
             relay.boot()
         self.devices: list[Device] = []
@@ -58,8 +70,9 @@ class World:
     # --- devices and relays --------------------------------------------------------------------------------------------
 
     def add_device(self) -> Device:
-        """Let a new device join."""
-        device = self.new_device(self.draws.randrange(len(self.versions)))
+        """Let a new device join, with the newest app once everything is healed."""
+        count = len(self.versions)
+        device = self.new_device(count - 1 if self.is_healed else self.draws.randrange(count))
         device.join(self.link)
         return device
 

@@ -1,12 +1,15 @@
 """The end of all faults: everything that is not lost runs again, as it should."""
 
 from driftlog.relay.writing import SPACE_BYTES_MAX
+from driftlog.testing.simulation.mending import replace_if_stuck
 from driftlog.testing.simulation.world import World
 
 
 def heal(world: World) -> None:
     """Set right what a person could: relays and devices run, with the newest app, right clocks and an open network."""
     world.note("heal")
+    for drive in world.disk.drives():
+        drive.set_right()
     world.hasten()
     world.is_healed = True
     world.network.taps.clear()
@@ -34,6 +37,8 @@ def heal(world: World) -> None:
             device.crash()
         device.version = newest
         world.start(device)
+    for device in world.here():
+        replace_if_stuck(device)
     for process in [process for device in world.up() for process in device.processes]:
         process.host.resume()
         process.host.steps_left = None

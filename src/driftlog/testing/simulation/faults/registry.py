@@ -19,6 +19,8 @@ class Fault:
     inject: Inject
     needs_older: bool
     """It can only fire where there is an older version of the app."""
+    needs_drives: bool = False
+    """It can only fire where some devices and relays are on drives."""
 
 
 FAULTS: dict[str, Fault] = {}
@@ -35,4 +37,11 @@ def fault_of_versions(inject: Inject) -> Inject:
     """Register a kind of fault that needs an older version of the app."""
     name = inject.__name__.replace("_", " ")
     FAULTS[name] = Fault(name, inject, needs_older=True)
+    return inject
+
+
+def fault_of_drives(inject: Inject) -> Inject:
+    """Register a kind of fault that needs drives."""
+    name = inject.__name__.replace("_", " ")
+    FAULTS[name] = Fault(name, inject, needs_older=False, needs_drives=True)
     return inject

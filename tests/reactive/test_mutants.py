@@ -39,6 +39,7 @@ def _quick_cases(folder: Path) -> list[Case]:
         *(partial(test_what_counts.tell, sql, change) for sql, change in test_what_counts.CARELESS),
         *(partial(story, folder) for story in test_states.STORIES),
         test_what_counts.overflow_on_the_way,
+        test_what_counts.last_value_lost,
         _a_rebuild_that_mends_the_tables,
         *(partial(test_keeping.sort_again, BY_SIZE, limit) for limit in (None, 4)),
     ]

@@ -128,6 +128,21 @@ def test_a_parameter_that_is_called_as_those_of_a_looked_up_row_keeps_its_value(
         assert told == [[1, 2, 3], [1, 2, 3, 9]]
 
 
+def test_a_sum_that_has_lost_its_last_value_is_none() -> None:
+    last_value_lost()
+
+
+def last_value_lost() -> None:
+    with opened() as space:
+        told: list[object] = []
+        space.subscribe("SELECT sum(size) FROM shelf", lambda answer: told.append(answer[0][0]))
+
+        space.append(Ran(sql="UPDATE shelf SET size = 5 WHERE id = 1"))
+        space.append(Ran(sql="DELETE FROM shelf"))
+
+        assert told == [3, 7, None]
+
+
 def test_whether_there_is_a_count_is_no_count() -> None:
     with opened() as space:
         told: list[object] = []

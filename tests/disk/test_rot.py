@@ -7,7 +7,7 @@ import apsw
 import pytest
 
 from driftlog import VersionVector
-from driftlog.errors import MissingDeviceKey
+from driftlog.errors import Corrupt, MissingDeviceKey
 from driftlog.testing import exchange
 from driftlog.testing.disk import write_image
 from tests.disk.rot import APP, DB, Base, harmed, judge_flip, make_base, mend, opened, prepare
@@ -134,6 +134,23 @@ def test_a_device_that_lost_an_own_envelope_seals_nothing_until_it_is_back(base:
         assert space.status().pending > 0
         assert other.query("SELECT 1 FROM todo WHERE id = 'meanwhile'")
         assert not any(each.is_forked for each in other.status().devices)
+
+
+def test_an_epochs_key_whose_name_was_damaged_gets_it_back(base: Base, tmp_path: Path) -> None:
+    write_image(base.closed, tmp_path)
+    connection = apsw.Connection(str(tmp_path / NAME))
+    name = connection.execute("SELECT id FROM driftlog_epoch").get
+    connection.execute("UPDATE driftlog_epoch SET id = ?", (bytes([name[0] ^ 1]) + name[1:],))
+    connection.close()
+    with pytest.raises(Corrupt, match="lacks the key of its epoch"):
+        opened(tmp_path)
+
+    findings = APP.repair(tmp_path / NAME, clock=Clock())
+
+    assert [finding.problem for finding in findings] == ["the epoch's key has another epoch's name"]
+    with opened(tmp_path) as space:
+        assert space.verify() == []
+    assert APP.repair(tmp_path / NAME, clock=Clock()) == []
 
 
 def test_a_repair_under_another_devices_key_is_refused(base: Base, tmp_path: Path) -> None:

@@ -91,11 +91,14 @@ def repair_space(program: Program, path: Path, *, clock: Callable[[], int]) -> l
             findings.insert(
                 0, Finding("structure", "SQLite cannot read the tables of the file", "repair makes a new one")
             )
+        if Meta(source).epochs().get(keys.epoch) != keys.epoch_key:
+            findings.append(Finding("fact", "the epoch's key has another epoch's name", "repair gives it its own"))
         if not findings:
             return []
         restored = restore(source, context)
         try:
             _forget_cursors(restored)
+            _name_epoch(restored, keys)
             try:
                 _write_over(path, restored.connection)
             except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError, apsw.SQLError):
@@ -112,6 +115,12 @@ def _context(program: Program, keys: SpaceKeys, exchange: Exchange, now_ms: int)
 def _forget_cursors(restored: Restored) -> None:
     """Read relays again from their beginning: what proves nothing by itself may be what was damaged."""
     restored.connection.execute("UPDATE driftlog_relay SET cursor = 0")
+
+
+def _name_epoch(restored: Restored, keys: SpaceKeys) -> None:
+    """Keep the epoch's key under the name that the genesis gives it: the key proves itself, and what it is called does not."""
+    restored.connection.execute("DELETE FROM driftlog_epoch WHERE key = ? OR id = ?", (keys.epoch_key, keys.epoch))
+    Meta(restored.connection).add_epoch(keys.epoch, keys.epoch_key)
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def _forget_cursors(restored: Restored) -> None:
 
 
 def _name_epoch(restored: Restored, keys: SpaceKeys) -> None:
-    """Keep the epoch's key under the name that the genesis gives it: the key proves itself, and what it is called does not."""
+    """Keep the epoch's key under the name that the genesis gives it: the key proves itself, its name does not."""
     restored.connection.execute("DELETE FROM driftlog_epoch WHERE key = ? OR id = ?", (keys.epoch_key, keys.epoch))
     Meta(restored.connection).add_epoch(keys.epoch, keys.epoch_key)
 

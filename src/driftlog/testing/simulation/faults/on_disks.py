@@ -160,8 +160,8 @@ def _rotten(image: Image, rng: random.Random) -> Image:
 
 def _full(world: World, rng: random.Random, drive: Drive, name: str) -> None:
     if drive.trouble is None:
-        drive.trouble = trouble = _counted(Room(rng.choice((0, 5_000, 20_000))), lambda: world.count(name))
-        world.later(rng.choice((1_000, 20_000, 90_000)), lambda: _end(drive, trouble))
+        drive.trouble = trouble = _counted(Room(rng.choice((0, 0, 4_000))), lambda: world.count(name))
+        world.later(rng.choice((5_000, 20_000, 90_000)), lambda: _end(drive, trouble))
 
 
 def _fails_once(world: World, rng: random.Random, drive: Drive, name: str) -> None:
@@ -172,7 +172,7 @@ def _fails_once(world: World, rng: random.Random, drive: Drive, name: str) -> No
             drive.trouble = None
 
         drive.trouble = trouble = _counted(OneFault(rng.randint(1, 12), *rng.choice(_FAILING)), failed)
-        world.later(60_000, lambda: _end(drive, trouble))
+        world.later(20_000, lambda: _end(drive, trouble))
 
 
 def _end(drive: Drive, trouble: Fault) -> None:

@@ -18,7 +18,7 @@ def a_device_of_a_fleet_acknowledges_before_it_syncs(patch: pytest.MonkeyPatch) 
     _with_pragma(patch, opening, "connect", "synchronous", "normal")
 
 
-@ZOO.within(15, seeds_of_disks)
+@ZOO.within(40, seeds_of_disks)
 def what_a_relaxed_device_hands_on_is_not_synced_first(patch: pytest.MonkeyPatch) -> None:
     """After a power cut it gives a number again that others have an envelope for, and its key has forked."""
     patch.setattr(engine_module, "synced_to_disk", lambda _: nullcontext())

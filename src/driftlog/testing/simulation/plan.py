@@ -72,10 +72,13 @@ def draw(
     ]
     chosen = rng.sample(possible, min(len(possible), rng.randint(3, 12)))
     weights = [rng.choice((1, 1, 3, 10)) for _ in chosen]
+    has_drives = any(FAULTS[name].needs_drives for name in chosen)
     count = rng.randint(*faults) if chosen else 0
+    if has_drives:
+        # A fault of a drive happens when the drive is next used, if it is: a third more are tried.
+        count += count // 3
     names = rng.choices(chosen, weights, k=count) if count else []
     names += [WORK] * max(5, round(count * WORK_PER_FAULT))
     rng.shuffle(names)
     moments = (Moment(rng.choice(GAPS_MS), name, rng.getrandbits(48)) for name in names)
-    has_drives = any(FAULTS[name].needs_drives for name in chosen)
     return Plan(seed, rng.randint(2, 4), rng.choice((1, 1, 2)), tuple(moments), has_drives)

@@ -38,6 +38,7 @@ REGRESSIONS: Final[dict[str, tuple[str, bytes]]] = {
     "address-with-a-port-of-letters": ("address", b"ws://relay.example:x"),
     "key-file-of-a-mebibyte": ("key-file", b"driftlog-device 1 " + b" " * (1 << 20)),
     "key-file-with-white-space-between-digits": ("key-file", b"driftlog-device 1 " + b"00\t" * 32),
+    "stamp-of-what-is-no-text": ("last-stamp", b"\xff" * 200),
     "more-heads-than-are-sent": (
         "frame-from-device",
         b"\x04" + render(Seq((Uint(len(_MANY_HEADS)), Raw(_MANY_HEADS)))),

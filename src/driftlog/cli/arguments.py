@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from driftlog.errors import DriftlogError, UnusableFile
 
@@ -47,6 +47,15 @@ def existing(path: Path) -> Path:
     return path
 
 
+QUOTED_CHARS_MAX: Final = 100
+"""Longer than anything that is asked for in one word. Of what no terminal shows, each character is written as six."""
+
+
+def quoted(text: str) -> str:
+    """Give a word of the command line as an error says it: quoted, and only the beginning of a very long one."""
+    return repr(text) if len(text) <= QUOTED_CHARS_MAX else f"{text[:QUOTED_CHARS_MAX]!r}…"
+
+
 def positive(text: str) -> int:
     """Read a number of at least 1, as argparse's `type`."""
     try:
@@ -54,5 +63,5 @@ def positive(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a number of at least 1")
     return number

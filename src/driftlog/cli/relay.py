@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from driftlog.cli.arguments import Subparsers, add_command
+from driftlog.cli.arguments import Subparsers, add_command, quoted
 from driftlog.errors import StorageError
 from driftlog.relay.server import DEFAULT_PORT, Relay, RelayConfig, serve_forever
 
@@ -82,5 +82,5 @@ class JsonFormatter(logging.Formatter):
 
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a port; give a number from 0 to 65535")
     return int(text)

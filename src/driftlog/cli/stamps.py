@@ -7,6 +7,7 @@ from typing import Final
 from driftlog._core.clock import COUNTER_BITS, Hlc, Timestamp
 from driftlog._core.ids import DeviceKey, EventHash
 from driftlog._core.limits import HLC_MAX
+from driftlog.cli.arguments import quoted
 
 LAST_BYTES: Final = b"\xff" * 32
 """Sorts after every device and every event hash."""
@@ -32,9 +33,9 @@ def first_stamp(text: str) -> Timestamp:
 def _parsed(text: str) -> tuple[Hlc, bytes]:
     match = _STAMP.fullmatch(text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a stamp; give one as `driftlog log` prints it")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a stamp; give one as `driftlog log` prints it")
     number, counter, device = match.groups()
     hlc = int(number) if counter is None else (int(number) << COUNTER_BITS) + int(counter)
     if hlc > HLC_MAX or len(device or "") % 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a stamp; give one as `driftlog log` prints it")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a stamp; give one as `driftlog log` prints it")
     return Hlc(hlc), bytes.fromhex(device or "")

@@ -7,7 +7,7 @@ import pytest
 
 from driftlog import Space
 from driftlog.errors import StorageError
-from driftlog.testing.disk import SimulatedDisk
+from driftlog.testing.disk import OneFault, SimulatedDisk
 from driftlog.testing.disk.faults import Kind, io_error
 from tests.todo_app import TodoAdded, todo_app
 
@@ -66,3 +66,24 @@ def test_a_file_that_could_not_be_opened_anew_once_can_be_written_when_it_can(
 
     space.append(TodoAdded(id="1", text="a"))
     assert space.query(COUNT) == [(1,)]
+
+
+def test_a_space_that_opens_beside_a_failing_disk_reads_what_it_writes(disk: SimulatedDisk) -> None:
+    path = disk.directory / "a.db"
+    with todo_app().open(path, vfs=disk.vfs):
+        pass
+    opened = 0
+    for number in range(1, 12):
+        disk.faults = OneFault(number, "open")
+        try:
+            space = todo_app().open(path, vfs=disk.vfs)
+        except StorageError:
+            continue
+        finally:
+            disk.faults = None
+        with space:
+            if not space._engine.is_read_only:
+                opened += 1
+                space.append(TodoAdded(id=str(number), text="x"))
+                assert space.query("SELECT id FROM todo WHERE id = ?", (str(number),))
+    assert opened

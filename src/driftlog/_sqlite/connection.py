@@ -62,15 +62,15 @@ def connect(
     is_read_only: bool = False,
     page_bytes: int = PAGE_BYTES,
     vfs: str = "",
-    may_be_immutable: bool = True,
+    may_be_immutable: bool = False,
     identify: Callable[[apsw.Connection], None] = _nothing,
 ) -> apsw.Connection:
     """Open a connection with Driftlog's settings. `:memory:` is allowed; a file that cannot be written is opened so.
 
     `full` syncs the WAL at every commit; `relaxed` at checkpoints only, and may lose a suffix in a power cut. `page_bytes`
     is for a file that is new. `vfs` names the SQLite VFS that stands for the disk, the platform's own if it is empty.
-    Without `may_be_immutable`, a file that cannot be opened as usual is not read as one that nobody writes: for connections
-    beside one that writes, which would never see a change.
+    With `may_be_immutable`, a file that cannot be opened as usual is read as one that nobody writes: for the first connection
+    to it only, because one beside another that writes would never see a change.
     `identify` may refuse the file by raising: it is asked before anything is set, because making a stranger's file a WAL
     database would change it.
     """

@@ -41,7 +41,7 @@ class Reading:
     def __init__(self, path: str, *, vfs: str = "") -> None:
         self._path = path
         with storage_errors(path):
-            self._connection = connect(path, is_read_only=True, vfs=vfs, may_be_immutable=False)
+            self._connection = connect(path, is_read_only=True, vfs=vfs)
             self.birthday = Birthday(self._connection.execute("SELECT birthday FROM relay").get)
 
     def close(self) -> None:

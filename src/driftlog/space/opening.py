@@ -89,6 +89,7 @@ def _connected(path: str | Path, durability: Durability, vfs: str) -> Iterator[a
             durability=durability,
             page_bytes=schema.PAGE_BYTES,
             vfs=vfs,
+            may_be_immutable=True,
             identify=lambda opened: schema.identify(opened, path),
         )
         try:

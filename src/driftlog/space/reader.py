@@ -63,7 +63,7 @@ class Reader:
             return
         # By the connection's own name for the file: the working directory may have changed since the space was opened.
         with self._reopening.watching():
-            connection = connect(self._connection.filename, is_read_only=True, vfs=self._vfs, may_be_immutable=False)
+            connection = connect(self._connection.filename, is_read_only=True, vfs=self._vfs)
             try:
                 connection.execute("BEGIN")
                 yield connection

@@ -82,7 +82,9 @@ def space_placed(app: App, space: Space | str | Path) -> list[Placed]:
             _check_app(app, space._engine.program.name, repr(space))
             return _placed(store.log)
     with storage_errors(str(space)):
-        connection = connect(space, is_read_only=True, identify=lambda opened: schema.identify(opened, space))
+        connection = connect(
+            space, is_read_only=True, may_be_immutable=True, identify=lambda opened: schema.identify(opened, space)
+        )
         try:
             _check_app(app, (Meta(connection).get("app") or b"").decode(), str(space))
             return _placed(Log(connection))

@@ -1,6 +1,5 @@
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import count
 from pathlib import Path
 from threading import Event as Signal
 from threading import Thread
@@ -12,7 +11,6 @@ from driftlog._core.batch import Batch, decode_batch
 from driftlog._core.steps import STEP_GROWTH, Steps
 from driftlog._core.wire import Malformed
 from driftlog.space.turns import Turns
-from tests.space.test_forks import copy_device
 from tests.todo_app import TodoAdded, todo_app
 
 app = todo_app()
@@ -23,7 +21,6 @@ ENVELOPES = 12
 @pytest.fixture(autouse=True)
 def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("driftlog._core.steps.STEP_EVENTS", STEP)
-    monkeypatch.setattr("driftlog._store.intake.STEP_EVENTS", STEP)
 
 
 @pytest.fixture
@@ -158,79 +155,6 @@ def test_an_envelope_that_is_found_bad_when_its_turn_comes_is_refused_and_takes_
     assert "made for this test" in receipt.refused[1].reason
     assert (receipt.envelopes, receipt.waiting) == (ENVELOPES - 1, 1)
     assert ids(joined) == sorted(f"{number}-{n}" for number in range(10) for n in range(STEP // 2))
-
-
-# --- what waited for what came ------------------------------------------------------------------------------------------
-
-
-def test_what_waited_for_an_envelope_comes_in_with_it_in_bounded_steps(other: Space, joined: Space) -> None:
-    first, *rest = envelopes_of(other)
-    assert joined.receive(rest).waiting == ENVELOPES - 1
-    seen: list[int] = []
-    joined._engine.changed.add(lambda: seen.append(len(ids(joined))))
-
-    receipt = joined.receive([first])
-
-    assert (receipt.envelopes, receipt.applied, receipt.waiting) == (1, ENVELOPES * STEP // 2, 0)
-    assert seen == [10, 20, 30, 40, 50, 60]
-    assert (ids(joined), joined.status().waiting_envelopes) == (ids(other), 0)
-
-
-def test_what_comes_behind_something_that_is_to_go_on_is_not_said_to_wait(other: Space, joined: Space) -> None:
-    first, *rest, last = envelopes_of(other)
-    joined.receive(rest)
-
-    receipt = joined.receive([first, last])
-
-    assert (receipt.envelopes, receipt.applied, receipt.waiting) == (2, ENVELOPES * STEP // 2, 0)
-    assert ids(joined) == ids(other)
-
-
-def test_what_a_crash_left_to_go_on_does_so_when_the_space_is_opened(other: Space, tmp_path: Path) -> None:
-    def break_off(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    first, *rest = envelopes_of(other)
-    with app.join(tmp_path / "left.db", other.invite()) as left:
-        left.receive(rest)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("driftlog.space.engine.sleep", break_off)
-            with pytest.raises(KeyboardInterrupt):
-                left.receive([first])
-        assert 0 < len(ids(left)) < len(ids(other))
-
-    with app.open(tmp_path / "left.db") as opened:
-        assert (ids(opened), opened.status().waiting_envelopes) == (ids(other), 0)
-
-
-def test_what_is_appended_while_what_waited_of_this_very_device_goes_on_is_kept_apart_from_it(tmp_path: Path) -> None:
-    with app.open(tmp_path / "newer.db") as newer:
-        newer.append(TodoAdded(id="before", text="x"))
-        newer.seal()
-    copy_device(tmp_path / "newer.db", tmp_path / "older.db")
-    later_ms = count(2_000_000_000_000, 1_000)
-    with app.open(tmp_path / "newer.db", clock=lambda: next(later_ms)) as newer:
-        for number in range(ENVELOPES):
-            newer.append(*[TodoAdded(id=f"{number}-{n}", text="x") for n in range(STEP // 2)])
-            newer.seal()
-        _, first, *rest = envelopes_of(newer)
-        expected = sorted([*ids(newer), "mine"])
-    with app.open(tmp_path / "older.db", clock=lambda: 2_000_000_000_000) as older:
-        older.receive(rest)
-
-        def append() -> None:
-            # Between two steps, where this device is at one of the envelopes that are not its last.
-            if len(ids(older)) == STEP + 1:
-                older.append(TodoAdded(id="mine", text="x"))
-
-        older._engine.changed.add(append)
-        older.receive([first])
-
-        assert ids(older) == expected
-        assert not older.verify()
-        with app.join(tmp_path / "third.db", older.invite(), clock=lambda: next(later_ms)) as third:
-            third.receive(envelopes_of(older))
-            assert ids(third) == expected
 
 
 # --- turns --------------------------------------------------------------------------------------------------------------

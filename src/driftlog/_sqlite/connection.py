@@ -69,8 +69,8 @@ def connect(
 
     `full` syncs the WAL at every commit; `relaxed` at checkpoints only, and may lose a suffix in a power cut. `page_bytes`
     is for a file that is new. `vfs` names the SQLite VFS that stands for the disk, the platform's own if it is empty.
-    With `may_be_immutable`, a file that cannot be opened as usual is read as one that nobody writes: for the first connection
-    to it only, because one beside another that writes would never see a change.
+    With `may_be_immutable`, a file that cannot be opened as usual is read as one that nobody writes: for the first
+    connection to it only, because one beside another that writes would never see a change.
     `identify` may refuse the file by raising: it is asked before anything is set, because making a stranger's file a WAL
     database would change it.
     """

@@ -34,8 +34,6 @@ class Received:
     """Envelopes not kept: their predecessor is missing, and too many wait already."""
     way: Way | None = None
     """How the events took their place, None if there were none."""
-    is_more: bool = False
-    """Whether envelopes that waited can go on now, and are yet to be taken in."""
 
     def __add__(self, later: "Received") -> "Received":
         """Sum up two steps. Of their ways, the one that redoes more stands for both."""
@@ -49,5 +47,4 @@ class Received:
             self.waiting + later.waiting,
             self.dropped + later.dropped,
             max(ways, key=list(Way).index, default=None),
-            later.is_more,
         )

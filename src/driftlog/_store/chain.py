@@ -27,13 +27,6 @@ _WAITING_AT = f"""
 SELECT raw FROM driftlog_envelope WHERE device = ? AND batch_seq = ? AND is_chained = 0
 AND substr(raw, {PREVIOUS_AT + 1}, {HASH_BYTES}) = ? ORDER BY hash
 """
-_ABLE_TO_GO_ON = f"""
-SELECT raw FROM driftlog_envelope AS waiting WHERE is_chained = 0 AND EXISTS (
-  SELECT 1 FROM driftlog_envelope AS before
-  WHERE before.device = waiting.device AND before.batch_seq = waiting.batch_seq - 1 AND before.is_chained = 1
-  AND before.hash = substr(waiting.raw, {PREVIOUS_AT + 1}, {HASH_BYTES})
-) ORDER BY device, batch_seq, hash
-"""
 _WAITING_BYTES = "SELECT coalesce(sum(length(raw)), 0) FROM driftlog_envelope WHERE is_chained = 0"
 _COUNT_WAITING = "SELECT count(*) FROM driftlog_envelope WHERE is_chained = 0"
 _COUNT_VOID = "SELECT coalesce(sum(void_count), 0) FROM driftlog_envelope WHERE void_count > 0"
@@ -128,10 +121,6 @@ class Chains:
             raw
             for (raw,) in raw_rows(self._connection, _WAITING_AT, (header.device, header.batch_seq + 1, envelope.hash))
         ]
-
-    def able_to_go_on(self) -> list[bytes]:
-        """Give the waiting envelopes whose predecessor is held: each the first of what waits in its branch."""
-        return [raw for (raw,) in raw_rows(self._connection, _ABLE_TO_GO_ON)]
 
     def waiting_bytes(self) -> int:
         """Say how much is waiting."""

@@ -1,7 +1,6 @@
 """The intake: received envelopes take their places in their chains, and give the events that are due.
 
 An envelope whose predecessor is missing waits in the file, and goes on when that arrives, with what waits for it in turn.
-That may be much, and whoever appends waits meanwhile: so not all of it goes on at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +12,6 @@ from driftlog._core.envelope import Envelope
 from driftlog._core.event import Record, place
 from driftlog._core.ids import NO_ENVELOPE, DeviceKey, SpaceId
 from driftlog._core.limits import WAITING_BYTES_MAX
-from driftlog._core.steps import STEP_EVENTS
 from driftlog._core.version_vector import Head
 from driftlog._store.chain import Chains
 from driftlog._store.log import Log, State
@@ -36,8 +34,6 @@ class Taken:
     dropped: int = 0
     own_hlc: int = 0
     """The last stamp of this very device among envelopes that were not made here."""
-    is_more: bool = False
-    """Whether envelopes that waited can go on now, and are yet to be taken in."""
 
 
 class Intake:
@@ -91,16 +87,8 @@ class Intake:
             taken.new += found is None
             taken.void += void
             self._sort_out(header.device, valid, taken)
-            waiting = self._chains.waiting_after(envelope)
-            if waiting and len(taken.due) + taken.held >= STEP_EVENTS:
-                taken.is_more = True
-            else:
-                queue += map(self._open, waiting)
+            queue += map(self._open, self._chains.waiting_after(envelope))
         return taken
-
-    def go_on(self) -> Taken:
-        """Take in what waited and can go on."""
-        return self.take([self._open(raw) for raw in self._chains.able_to_go_on()])
 
     def _sort_out(self, device: DeviceKey, records: list[Record], taken: Taken) -> None:
         """Tell apart events that are due and those that are held, which are logged; pass over known ones."""

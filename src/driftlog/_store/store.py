@@ -24,7 +24,7 @@ from driftlog._store.batches import Prepared, Received
 from driftlog._store.chain import Chains
 from driftlog._store.critical import awaited_types
 from driftlog._store.fold import Arrival, Fold, Integrated
-from driftlog._store.intake import Intake, OpenEnvelope, Taken
+from driftlog._store.intake import Intake, OpenEnvelope
 from driftlog._store.local import Local
 from driftlog._store.log import Log, Row
 from driftlog._store.meta import Meta
@@ -285,23 +285,12 @@ class Store:
     # --- what comes from others --------------------------------------------------------------------------------------
 
     def receive(self, opened: Sequence[tuple[Envelope, Batch]]) -> Received:
-        """Take in envelopes that were verified and opened, within a transaction: at most one rebase for all of them.
-
-        What waited for them comes in with them, up to a bound: `is_more` then asks for `go_on`.
-        """
+        """Take in envelopes that were verified and opened, within a transaction: at most one rebase for all of them."""
         if any(envelope.header.device == self._device for envelope, _ in opened):
             # What was made here must be in an envelope before events of the same device come in that were not made here:
             # later, nothing would tell them apart.
             self.seal_pending()
-        return self._join(self._intake.take(opened))
-
-    def go_on(self) -> Received:
-        """Take in envelopes that waited and need not any more, within a transaction that is synced."""
-        # As when they are received: they may be of this very device.
-        self.seal_pending()
-        return self._join(self._intake.go_on())
-
-    def _join(self, taken: Taken) -> Received:
+        taken = self._intake.take(opened)
         self._own_hlc = max(self._own_hlc, taken.own_hlc)
         integrated = self._integrate([Arrival(at, record) for at, record in taken.due.items()])
         if taken.held:
@@ -315,7 +304,6 @@ class Store:
             waiting=taken.waiting,
             dropped=taken.dropped,
             way=integrated.way,
-            is_more=taken.is_more,
         )
 
     # --- the view ----------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ The public `Space` and the replica that the sync driver talks to are two views o
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 from threading import get_ident
 from time import sleep
@@ -99,9 +98,6 @@ class Engine:
         # Of another VFS, the name is no file that the system knows; in memory there are no others.
         wal = None if path == MEMORY else "" if vfs else connection.filename_wal
         self.others = Others(self, self.live.is_wanted, wal, hints_for)
-        if not self.is_read_only and self._store.chains.able_to_go_on():
-            # The last process here ended between two steps.
-            self._go_on(Received(is_more=True))
 
     # --- access to the store -----------------------------------------------------------------------------------------
 
@@ -268,10 +264,10 @@ class Engine:
         A crash between two steps leaves what was taken in until then, and whoever sent it sends the rest again.
         """
         steps = Steps(sealed)
-        received = self._go_on(self._take_step(steps, also, is_last_in_line=False))
+        received = self._take_step(steps, also, is_last_in_line=False)
         while steps:
             sleep(PAUSE_SECONDS)
-            received = self._go_on(received + self._take_step(steps, also, is_last_in_line=True))
+            received += self._take_step(steps, also, is_last_in_line=True)
         return received
 
     def _take_step(self, steps: Steps, also: Callable[[Store], None], *, is_last_in_line: bool) -> Received:
@@ -284,18 +280,6 @@ class Engine:
                 also(store)
         steps.note(received.applied, received.replayed)
         if received.envelopes:
-            self.changed.tell()
-        return received
-
-    def _go_on(self, received: Received) -> Received:
-        """Take in, in further steps, what had waited for what was received and is more than one bears; add it up."""
-        while received.is_more:
-            sleep(PAUSE_SECONDS)
-            with self.writing(is_synced=True, is_last_in_line=True) as store:
-                received += store.go_on()
-                # What came behind something that was to go on has waited for these steps only.
-                still_waiting, _ = store.chains.count_waiting_and_void()
-            received = replace(received, waiting=min(received.waiting, still_waiting))
             self.changed.tell()
         return received
 

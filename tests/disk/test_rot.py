@@ -7,7 +7,7 @@ import apsw
 import pytest
 
 from driftlog import VersionVector
-from driftlog.errors import Corrupt, MissingDeviceKey
+from driftlog.errors import Corrupt, MissingDeviceKey, OtherApp
 from driftlog.testing import exchange
 from driftlog.testing.disk import write_image
 from tests.disk.rot import APP, DB, Base, harmed, judge_flip, make_base, mend, opened, prepare
@@ -151,6 +151,33 @@ def test_an_epochs_key_whose_name_was_damaged_gets_it_back(base: Base, tmp_path:
     with opened(tmp_path) as space:
         assert space.verify() == []
     assert APP.repair(tmp_path / NAME, clock=Clock()) == []
+
+
+def test_an_apps_name_that_was_damaged_is_written_again(base: Base, tmp_path: Path) -> None:
+    _rename_app(base, tmp_path, APP.name.encode()[:-1] + b"\xe4")
+    with pytest.raises(Corrupt, match="can be no app's name; run repair on it"):
+        opened(tmp_path)
+
+    findings = APP.repair(tmp_path / NAME, clock=Clock())
+
+    assert [finding.problem for finding in findings] == ["what should be the app's name is none"]
+    with opened(tmp_path) as space:
+        assert space.verify() == []
+    assert APP.repair(tmp_path / NAME, clock=Clock()) == []
+
+
+def test_a_repair_by_another_app_is_refused(base: Base, tmp_path: Path) -> None:
+    _rename_app(base, tmp_path, b"org.example.another")
+
+    with pytest.raises(OtherApp, match="repair it with that app"):
+        APP.repair(tmp_path / NAME, clock=Clock())
+
+
+def _rename_app(base: Base, folder: Path, name: bytes) -> None:
+    write_image(base.closed, folder)
+    connection = apsw.Connection(str(folder / NAME))
+    connection.execute("UPDATE driftlog_meta SET value = ? WHERE key = 'app'", (name,))
+    connection.close()
 
 
 def test_a_repair_under_another_devices_key_is_refused(base: Base, tmp_path: Path) -> None:

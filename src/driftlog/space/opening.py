@@ -7,6 +7,7 @@ from pathlib import Path
 import apsw
 
 from driftlog._core.genesis import Genesis, Invite
+from driftlog._core.names import is_name
 from driftlog._core.wire import Malformed
 from driftlog._crypto import keys as crypto_keys
 from driftlog._crypto.keys import SEED_BYTES, Entropy, SpaceKeys
@@ -150,9 +151,10 @@ def _read(connection: apsw.Connection, program: Program, path: str | Path) -> Sp
     if app_name is None or stated is None or device is None:
         raise Corrupt(f"{path} lacks the facts every space has; restore a backup")
     if app_name != program.name.encode():
-        raise OtherApp(
-            f"{path} belongs to the app {app_name.decode()!r}, this is {program.name!r}; open it with that app"
-        )
+        name = app_name.decode(errors="surrogateescape")
+        if not is_name(name):
+            raise Corrupt(f"{path} is damaged: {name!r} can be no app's name; run repair on it")
+        raise OtherApp(f"{path} belongs to the app {name!r}, this is {program.name!r}; open it with that app")
     try:
         genesis = Genesis.decode(stated)
     except Malformed as error:

@@ -21,6 +21,7 @@ import apsw
 
 from driftlog._core.envelope import parse_envelope
 from driftlog._core.genesis import Genesis
+from driftlog._core.names import is_name
 from driftlog._core.wire import Malformed
 from driftlog._crypto import keys as crypto_keys
 from driftlog._crypto.keys import SpaceKeys
@@ -31,7 +32,7 @@ from driftlog._store.meta import Meta
 from driftlog._store.program import Program
 from driftlog._store.restoring import Context, Finding, Restored, restore
 from driftlog._store.verifying import has_sound_versions, verify
-from driftlog.errors import Closed, Corrupt, MissingDeviceKey, NewerFormat, ReadOnly, StorageError
+from driftlog.errors import Closed, Corrupt, MissingDeviceKey, NewerFormat, OtherApp, ReadOnly, StorageError
 from driftlog.space.engine import Engine
 from driftlog.space.exchange import Exchange
 from driftlog.space.files import read_seed
@@ -91,14 +92,13 @@ def repair_space(program: Program, path: Path, *, clock: Callable[[], int]) -> l
             findings.insert(
                 0, Finding("structure", "SQLite cannot read the tables of the file", "repair makes a new one")
             )
-        if Meta(source).epochs().get(keys.epoch) != keys.epoch_key:
-            findings.append(Finding("fact", "the epoch's key has another epoch's name", "repair gives it its own"))
+        findings += _wrong_names(Meta(source), program, keys, path)
         if not findings:
             return []
         restored = restore(source, context)
         try:
             _forget_cursors(restored)
-            _name_epoch(restored, keys)
+            _set_names(restored, program, keys)
             try:
                 _write_over(path, restored.connection)
             except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError, apsw.SQLError):
@@ -117,10 +117,26 @@ def _forget_cursors(restored: Restored) -> None:
     restored.connection.execute("UPDATE driftlog_relay SET cursor = 0")
 
 
-def _name_epoch(restored: Restored, keys: SpaceKeys) -> None:
-    """Keep the epoch's key under the name that the genesis gives it: the key proves itself, its name does not."""
+def _wrong_names(meta: Meta, program: Program, keys: SpaceKeys, path: Path) -> list[Finding]:
+    """Say which names are not what they must be. Raises `OtherApp` if the app's is one that another app may have."""
+    findings: list[Finding] = []
+    if meta.epochs().get(keys.epoch) != keys.epoch_key:
+        findings.append(Finding("fact", "the epoch's key has another epoch's name", "repair gives it its own"))
+    stored = meta.get("app")
+    if stored != program.name.encode():
+        name = (stored or b"").decode(errors="surrogateescape")
+        if is_name(name):
+            raise OtherApp(f"{path} belongs to the app {name!r}, this is {program.name!r}; repair it with that app")
+        findings.append(Finding("fact", "what should be the app's name is none", "repair writes that of this app"))
+    return findings
+
+
+def _set_names(restored: Restored, program: Program, keys: SpaceKeys) -> None:
+    """Keep the epoch's key under the name that the genesis gives it, because the key proves itself and its name does not."""
     restored.connection.execute("DELETE FROM driftlog_epoch WHERE key = ? OR id = ?", (keys.epoch_key, keys.epoch))
-    Meta(restored.connection).add_epoch(keys.epoch, keys.epoch_key)
+    meta = Meta(restored.connection)
+    meta.add_epoch(keys.epoch, keys.epoch_key)
+    meta.set("app", program.name.encode())
 
 
 @contextmanager

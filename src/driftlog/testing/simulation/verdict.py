@@ -65,6 +65,14 @@ def difference(world: World) -> str | None:
     for (name, one), (other_name, other) in pairwise(zip(names, shown, strict=True)):
         if one != other:
             return f"{name} and {other_name} do not hold the same"
+    for relay in world.relays:
+        assert relay.server is not None
+        branches = [(key, head) for key, head in relay.server.heads(world.space).flat() if key in forked]
+        for device in devices if branches else ():
+            with device.space._engine.reading() as store:
+                if relay.url in device.urls and not all(store.chains.holds(*branch) for branch in branches):
+                    # It may be the only one that has it, of a device that is gone.
+                    return f"{device.name} lacks a branch that {relay.name} holds"
     for device in devices:
         with world.loop.as_host(device.processes[0].host):
             if device.space.seal():

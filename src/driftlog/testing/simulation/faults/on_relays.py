@@ -114,6 +114,8 @@ def a_relay_withholds(world: World, rng: random.Random) -> None:
         passed = tuple(raw for raw in message.envelopes if _kind(raw) != kept)
         if len(passed) < len(message.envelopes):
             world.count("a relay withholds", relay.name)
+            # The end of a chain is missed by nobody while the connection lives: the next WELCOME names it.
+            end.is_tampered_with = True
         shown = Envelopes(message.walk, message.until, message.is_caught_up, passed)
         return [Passage(shown.encode())]
 

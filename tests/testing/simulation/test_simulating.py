@@ -1,9 +1,11 @@
 """What an app's author sees: seeds that pass, and a failure that says how to run it again and what it takes."""
 
+import gc
 import os
 import random
 import subprocess
 import sys
+from itertools import count
 
 import pytest
 
@@ -14,6 +16,7 @@ from driftlog.testing.simulation.example import VERSIONS, app, older_app, work, 
 from driftlog.testing.simulation.plan import WORK, Plan, draw
 from driftlog.testing.simulation.reduction import reduce
 from driftlog.testing.simulation.run import run
+from driftlog.testing.simulation.world import World
 
 TABLES = "CREATE TABLE seen (name TEXT PRIMARY KEY, n INTEGER NOT NULL) STRICT"
 
@@ -154,6 +157,19 @@ def test_what_is_raised_without_words_is_told_by_its_line() -> None:
 
     with pytest.raises(SimulationFailed, match=r"LookupError at `raise LookupError`, test_simulating\.py:\d+"):
         simulate(_counting(), assume, seeds=range(1), faults=(0, 0))
+
+
+def test_a_world_that_is_over_leaves_nothing_in_memory() -> None:
+    hostile = next(plan for plan in map(_draw, count()) if "an event dated back" in {one.name for one in plan.moments})
+
+    run(hostile, VERSIONS)
+
+    gc.collect()
+    assert [one for one in gc.get_objects() if isinstance(one, World)] == []
+
+
+def _draw(seed: int) -> Plan:
+    return draw(seed, has_older=True, faults=(4, 8))
 
 
 def test_where_nothing_is_appended_nothing_is_shown() -> None:

@@ -1,7 +1,7 @@
 """A hostile member: it has the space's keys and a chain of its own, and hands its envelopes to whichever device it meets."""
 
 import random
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, proxy
 
 from driftlog._core.batch import Batch
 from driftlog._core.clock import Hlc
@@ -19,7 +19,7 @@ class Stranger:
     """The hostile member of one world."""
 
     def __init__(self, world: World) -> None:
-        self._world = world
+        self._world = proxy(world)  # or the world, whose stranger this is, would never go
         self._entropy = world.random("entropy of the stranger")
         invite = Invite.parse(world.link)
         self._keys = SpaceKeys.of(self._entropy.randbytes(SEED_BYTES), invite.genesis, invite.epoch_key)

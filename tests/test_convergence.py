@@ -22,7 +22,7 @@ from tests.stranger import Stranger
 from tests.vectors.formats import Author, Entry, write_batch, write_envelope
 from tests.vectors.msgpack import pack
 
-BLOCKS, BLOCK_CASES = 40, 50
+BLOCKS, BLOCK_CASES = 30, 50
 
 
 @pytest.mark.slow

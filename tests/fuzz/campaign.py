@@ -74,7 +74,7 @@ def run(target: Target, *, start: int, seconds: float, folder: Path) -> Tally:
     seed = start
     with bounded():
         while time.monotonic() < end and len(tally.findings) < FINDINGS_MAX:
-            # Drawn before, because what is traced takes three times as long.
+            # Drawn before, because what is traced takes much longer.
             drawn = [(seed + number, seeded(target, seed + number)) for number in range(DRAWN_AT_ONCE)]
             with traced():
                 for of, data in drawn:

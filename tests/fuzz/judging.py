@@ -82,7 +82,7 @@ def _measured(target: Target, data: bytes) -> tuple[tuple[Finding | None, bool],
 def traced() -> Iterator[None]:
     """Count what Python allocates within; around several inputs, it is begun once for all of them.
 
-    Each time that it ends, CPython keeps half a kilobyte: of millions of inputs, all that a campaign may have.
+    Each time that it ends, CPython keeps something: after millions of inputs, all that a campaign may have.
     """
     if tracemalloc.is_tracing():
         yield
@@ -96,7 +96,7 @@ def traced() -> Iterator[None]:
 
 @contextmanager
 def untraced() -> Iterator[None]:
-    """Leave off counting within: to trace ten thousand small allocations takes ten times as long as to make them."""
+    """Leave off counting within: to trace ten thousand small allocations takes much longer than to make them."""
     is_traced = tracemalloc.is_tracing()
     tracemalloc.stop()
     try:

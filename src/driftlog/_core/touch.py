@@ -39,8 +39,8 @@ _Places = tuple[Timestamp, ...] | list[Timestamp]
 def _unnamed(at: Timestamp) -> Timestamp:
     """Give a timestamp as a tuple without names, which is equal to it and has the same hash.
 
-    Of tuples that hold nothing but text, bytes and numbers, Python's collector takes no more notice; of a subclass it does.
-    With all that the index holds of 100,000 events, each full collection would stop everybody for a tenth of a second.
+    Of tuples that hold nothing but text, bytes and numbers, Python's collector takes no more notice; of a subclass it does,
+    and each full collection would stop everybody to go over all that the index holds.
     """
     return tuple(at)  # type: ignore[return-value]  # nobody asks the index's places for a field by its name
 

@@ -20,8 +20,8 @@
 Back-off counts attempts since something new passed, or a connection held: a relay that lets a device in and then fails
 is no better than one that does not answer. What is live is in `live`, what is being uploaded in `outbox`.
 
-What is copied with each step (`Session`, `Live`, `Outbox`, `SyncState`, and the relay's) is a frozen struct of msgspec, not
-a dataclass, whose copy takes ten times as long and was the most of a step.
+What is copied with each step (`Session`, `Live`, `Outbox`, `SyncState`, and the relay's) is a frozen struct of msgspec,
+which copies it in C; a dataclass is copied in Python, field by field.
 """
 
 from dataclasses import dataclass

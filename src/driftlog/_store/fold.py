@@ -269,7 +269,7 @@ class Fold:
         replayed = 0
         judge = self._judge.outcome
         for rows in pages_with(self._log.pages(start), joining):
-            with self._view.run():
+            with self._view.run_of_events():
                 for row in rows:
                     at, record = place_and_record(row)
                     before = row[STATE]

@@ -81,7 +81,7 @@ def place_and_record(row: Row) -> tuple[Timestamp, Record]:
     return _named(Timestamp, row[:3]), _named(Record, row[:1] + row[3:STATE])
 
 
-# A named tuple's own call takes its fields apart and puts them together again, in Python: twice the time.
+# A named tuple's own call takes its fields apart and puts them together again, in Python.
 _named: Final = tuple.__new__
 
 

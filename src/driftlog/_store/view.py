@@ -131,12 +131,11 @@ class View:
                 self._release(guard)
                 raise
             effect = self._run_afresh(materializer, event, timestamp, wall_ms, guard)
-        if guard is Guard.SAVEPOINT:
-            self._release(guard)
+        self._release(guard)
         return effect
 
     @contextmanager
-    def run(self) -> Iterator[None]:
+    def run_of_events(self) -> Iterator[None]:
         """Apply events one after the other within, and change nothing else: the hook is set once for all of them."""
         self._connection.preupdate_hook(self._recorder.keep_image)
         self._is_in_run = True

@@ -193,7 +193,8 @@ class App:
         What proves itself is kept: envelopes, events, this device's place. Tables, log and undo data are made anew from
         them. Damaged envelopes are dropped and asked for again by syncing; only an own event that was in none yet is lost,
         and named as such. One transaction, so other processes may have the file open; costs what `space.verify` does, twice.
-        Raises `Corrupt` where the file no longer says which space it is, and `MissingDeviceKey` without its key file.
+        Raises `Corrupt` where the file no longer says which space it is, `OtherApp` where it is another app's, and
+        `MissingDeviceKey` without its key file.
         """
         return repair_space(self._program(), Path(path), clock=clock)
 

@@ -132,7 +132,7 @@ def _wrong_names(meta: Meta, program: Program, keys: SpaceKeys, path: Path) -> l
 
 
 def _set_names(restored: Restored, program: Program, keys: SpaceKeys) -> None:
-    """Keep the epoch's key under the name that the genesis gives it, because the key proves itself and its name does not."""
+    """Write names that prove nothing by themselves: the epoch key's is what the genesis says, the app's is who repairs."""
     restored.connection.execute("DELETE FROM driftlog_epoch WHERE key = ? OR id = ?", (keys.epoch_key, keys.epoch))
     meta = Meta(restored.connection)
     meta.add_epoch(keys.epoch, keys.epoch_key)

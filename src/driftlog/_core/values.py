@@ -14,7 +14,7 @@ import msgspec
 
 from driftlog._core.limits import EVENT_PAYLOAD_BYTES_MAX, NESTED_VALUES_MAX, VALUE_DEPTH_MAX
 
-FLOAT_MARKER: Final = b"\xcb"
+FLOAT_MARKER: Final = 0xCB
 """The byte that begins every float in canonical MessagePack; it may stand elsewhere too."""
 
 INT_MIN: Final = -(1 << 63)

@@ -30,8 +30,9 @@ BUSY_TIMEOUT_MS: Final = 10_000
 BUSY_POLL_MS: Final = 1
 """SQLite has no queue for its lock, and its own handler looks again only after 25 to 100 ms: behind another process's long
 catch-up, which lets go of the lock for `space/engine.py`'s pause between two steps, it would wait for the end."""
-STATEMENTS_CACHED: Final = 512
-"""An app's distinct SQL texts fit, so that each is compiled once."""
+STATEMENTS_CACHED: Final = 256
+"""The engine's own SQL texts and an app's fit, so that each is compiled once. They are looked through from the first on:
+twice as many would cost a hundredth of a replay."""
 
 ENVIRONMENT_ERRORS: Final = (
     apsw.FullError,

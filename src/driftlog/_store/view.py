@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from enum import Enum
 from hashlib import blake2b
 from threading import Thread
+from typing import Final
 
 import apsw
 
@@ -46,6 +47,11 @@ class Guard(Enum):
     """The images of what it changed, within a savepoint of the caller's; `Unreadable` where these do not suffice."""
     CALLER = "caller"
     """The surrounding transaction or savepoint, which a rejection undoes anyway."""
+
+
+# Asked of the class, a member costs more than comparing it: this is asked several times an event.
+_SAVEPOINT: Final = Guard.SAVEPOINT
+_CALLER: Final = Guard.CALLER
 
 
 class Unreadable(Exception):
@@ -116,12 +122,12 @@ class View:
         Raises `Rejection`, which says what the event came across, with the view as it was before, unless that is the
         caller's matter.
         """
-        if guard is Guard.CALLER:
+        if guard is _CALLER:
             return self._run(materializer, event, timestamp, wall_ms)
         if self._must_check_deferred:
             # SQLite counts violations that may yet be mended, and images do not tell it that they are gone.
-            guard = Guard.SAVEPOINT
-        if guard is Guard.SAVEPOINT:
+            guard = _SAVEPOINT
+        if guard is _SAVEPOINT:
             self._control("SAVEPOINT driftlog_event")
         try:
             effect = self._run(materializer, event, timestamp, wall_ms)
@@ -131,12 +137,16 @@ class View:
                 self._release(guard)
                 raise
             effect = self._run_afresh(materializer, event, timestamp, wall_ms, guard)
-        self._release(guard)
+        if guard is _SAVEPOINT:
+            self._release(guard)
         return effect
 
     @contextmanager
     def run_of_events(self) -> Iterator[None]:
-        """Apply events one after the other within, and change nothing else: the hook is set once for all of them."""
+        """Apply events one after the other within, and take them back: the hook is set once for all of them.
+
+        Nothing else may be changed in the file meanwhile.
+        """
         self._connection.preupdate_hook(self._recorder.keep_image)
         self._is_in_run = True
         try:
@@ -147,7 +157,7 @@ class View:
 
     def _take_back(self, guard: Guard) -> None:
         assert self._connection.in_transaction, "no vetted statement can end the transaction"
-        if guard is Guard.SAVEPOINT:
+        if guard is _SAVEPOINT:
             self._control("ROLLBACK TO driftlog_event")
             return
         images = self._recorder.images()
@@ -156,7 +166,7 @@ class View:
         self._put_back(images)
 
     def _release(self, guard: Guard) -> None:
-        if guard is Guard.SAVEPOINT:
+        if guard is _SAVEPOINT:
             self._control("RELEASE driftlog_event")
 
     def _run(self, materializer: Materializer, event: Event, timestamp: Timestamp, wall_ms: int) -> Effect:
@@ -222,7 +232,16 @@ class View:
 
     def rewind(self, undos: Iterable[bytes]) -> None:
         """Take back events: `undos` is their undo data from the oldest to the newest. Each row is written once."""
-        self._put_back(self._recorder.rows.merge(undos))
+        images = self._recorder.rows.merge(undos)
+        if not self._is_in_run:
+            self._put_back(images)
+            return
+        # What is put back is nobody's doing, and a row that Python cannot read may be put back, too.
+        self._connection.preupdate_hook(None)
+        try:
+            self._put_back(images)
+        finally:
+            self._connection.preupdate_hook(self._recorder.keep_image)
 
     def _put_back(self, images: Mapping[Image, RowImage]) -> None:
         if not images:

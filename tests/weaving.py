@@ -9,6 +9,7 @@ import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -19,12 +20,13 @@ from driftlog._core.clock import Hlc, Timestamp
 from driftlog._core.event import Record, encode_event
 from driftlog._core.ids import DeviceKey, EventHash
 from driftlog._core.merge import Way
+from driftlog._core.places import Place
 from driftlog._core.retraction import REDONE, UNDONE, encode_named
-from driftlog._core.touch import UNTOUCHED
+from driftlog._core.touch import UNTOUCHED, Cell
 from driftlog._sqlite.connection import connect
 from driftlog._store import schema
 from driftlog._store.fold import Arrival, Fold
-from driftlog._store.log import BEFORE_ALL, Log
+from driftlog._store.log import BEFORE_ALL, Log, Touching
 from driftlog._store.view import View
 from driftlog.testing.simulation.campaign import quiet
 from tests.cases import limits_of
@@ -160,11 +162,22 @@ def _compare(bench: Bench, variant: Variant, placed: list[Drawn], counts: Counte
 
 def _compare_index(bench: Bench) -> None:
     """What is remembered of who touches what, if anything, is what the log says now."""
-    index = bench.fold.tail._index
-    if index is not None:
-        logged = {at: bench.view.touch(undo, touch) for at, undo, touch in bench.log.touches(index.start)}
-        touching = {at: touch for at, touch in logged.items() if touch != UNTOUCHED}
-        assert index._touch_by_event == touching, "the touch index is not that of the log"
+    tail = bench.fold.tail
+    if tail._index is not None:
+        logged = _touching(bench, bench.log.touches(tail._index.start))
+        held = tail._index._touch_by_event | _touching(bench, tail._to_enter.values())
+        assert _of_those_that_touch(held) == _of_those_that_touch(logged), "the touch index is not that of the log"
+
+
+_Touched = dict[Place, tuple[tuple[Cell, ...], tuple[Cell, ...]]]
+
+
+def _touching(bench: Bench, touches: Iterable[Touching]) -> _Touched:
+    return {at: bench.view.touch(undo, touch) for at, undo, touch in touches}
+
+
+def _of_those_that_touch(touched: _Touched) -> _Touched:
+    return {at: touch for at, touch in touched.items() if touch != UNTOUCHED}
 
 
 def _take_back(bench: Bench) -> None:

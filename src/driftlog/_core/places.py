@@ -8,7 +8,15 @@ from bisect import bisect_right, insort
 from collections.abc import Iterable
 from typing import Final
 
-from driftlog._core.clock import Timestamp
+from driftlog._core.clock import Hlc
+from driftlog._core.ids import DeviceKey, EventHash
+
+Place = tuple[Hlc, DeviceKey, EventHash]
+"""A timestamp, or the plain tuple that a row of the log begins with: equal to it, and with the same hash.
+
+Of plain tuples that hold nothing but text, bytes and numbers, Python's collector takes no more notice. Of a named one it
+does, and each full collection would stop everybody to go over all that are remembered.
+"""
 
 PIECE_MAX: Final = 1_000
 """A piece that grows beyond is cut in two. Finding a piece among some hundred, and moving half of one, cost under a
@@ -20,13 +28,13 @@ class Places:
 
     __slots__ = ("_firsts", "_pieces")
 
-    def __init__(self, places: Iterable[Timestamp] = ()) -> None:
+    def __init__(self, places: Iterable[Place] = ()) -> None:
         ordered = sorted(places)
         self._pieces = [ordered[at : at + PIECE_MAX] for at in range(0, len(ordered), PIECE_MAX)]
         self._firsts = [piece[0] for piece in self._pieces]
         """The least of each piece as it was when the piece was made: what is now in it lies between that and the next."""
 
-    def add(self, at: Timestamp) -> None:
+    def add(self, at: Place) -> None:
         """Put a timestamp in."""
         if not self._pieces:
             self._pieces.append([at])
@@ -49,7 +57,7 @@ class Places:
             self._firsts.insert(number + 1, piece[middle])
             del piece[middle:]
 
-    def remove(self, at: Timestamp) -> None:
+    def remove(self, at: Place) -> None:
         """Take a timestamp out that is in."""
         number = bisect_right(self._firsts, at) - 1
         piece = self._pieces[number]
@@ -59,7 +67,7 @@ class Places:
         if not piece:
             del self._pieces[number], self._firsts[number]
 
-    def after(self, at: Timestamp) -> list[Timestamp]:
+    def after(self, at: Place) -> list[Place]:
         """Give the timestamps after another, in order."""
         number = max(bisect_right(self._firsts, at) - 1, 0)
         if number >= len(self._pieces):
@@ -70,7 +78,7 @@ class Places:
             found += later
         return found
 
-    def count_after(self, at: Timestamp) -> int:
+    def count_after(self, at: Place) -> int:
         """Count the timestamps after another."""
         number = max(bisect_right(self._firsts, at) - 1, 0)
         if number >= len(self._pieces):

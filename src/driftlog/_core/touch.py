@@ -9,12 +9,11 @@ Pure. How cells are found is `_store/recording.py`'s matter; that they are never
 """
 
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, NamedTuple
 
-from driftlog._core.clock import Timestamp
-from driftlog._core.places import Places
+from driftlog._core.places import Place, Places
 
 Cell = tuple[int] | tuple[int, Any]
 """A space of cells and a key within it; without a key, all of that space."""
@@ -32,17 +31,8 @@ class Touch(NamedTuple):
 
 UNTOUCHED: Final = Touch((), ())
 
-_Places = tuple[Timestamp, ...] | list[Timestamp]
+_Places = tuple[Place, ...] | list[Place]
 """Those who touch one cell: nearly always one, and few enough for a list."""
-
-
-def _unnamed(at: Timestamp) -> Timestamp:
-    """Give a timestamp as a tuple without names, which is equal to it and has the same hash.
-
-    Of tuples that hold nothing but text, bytes and numbers, Python's collector takes no more notice; of a subclass it does,
-    and each full collection would stop everybody to go over all that the index holds.
-    """
-    return tuple(at)  # type: ignore[return-value]  # nobody asks the index's places for a field by its name
 
 
 class TouchIndex:
@@ -52,9 +42,9 @@ class TouchIndex:
     read a whole table, and then every event is spared its place in them.
     """
 
-    def __init__(self, start: Timestamp) -> None:
+    def __init__(self, start: Place) -> None:
         self.start = start
-        self._touch_by_event: dict[Timestamp, tuple[_Cells, _Cells]] = {}
+        self._touch_by_event: dict[Place, tuple[_Cells, _Cells]] = {}
         self._readers: dict[Cell, _Places] = {}
         self._writers: dict[Cell, _Places] = {}
         self._order: Places | None = None
@@ -65,31 +55,31 @@ class TouchIndex:
     def __len__(self) -> int:
         return len(self._touch_by_event)
 
-    def add(self, at: Timestamp, touch: Touch) -> None:
+    def add(self, at: Place, touch: Touch) -> None:
         """Add an event. One that touches nothing is not kept: nobody ever asks for it."""
+        assert type(at) is tuple, "of a named one, Python's collector takes notice"
         assert at not in self._touch_by_event
         reads, writes = touch
         if not reads and not writes:
             return
-        at = _unnamed(at)
         self._touch_by_event[at] = (reads, writes)
         for cells, places_by_cell in ((reads, self._readers), (writes, self._writers)):
             for cell in cells:
-                places = places_by_cell.get(cell)
-                if places is None:
-                    places_by_cell[cell] = (at,)
-                elif isinstance(places, tuple):
+                places = places_by_cell.setdefault(cell, (at,))
+                if isinstance(places, list):
+                    if places[-1] < at:
+                        places.append(at)
+                    else:
+                        insort(places, at)
+                elif places[0] is not at:
                     places_by_cell[cell] = sorted((*places, at))
-                elif places[-1] < at:
-                    places.append(at)
-                else:
-                    insort(places, at)
         if self._order is not None:
             self._order.add(at)
-        for order in self._orders_of_spaces(reads, writes):
-            order.add(at)
+        if self._any_readers or self._any_writers:
+            for order in self._orders_of_spaces(reads, writes):
+                order.add(at)
 
-    def put(self, at: Timestamp, touch: Touch) -> None:
+    def put(self, at: Place, touch: Touch) -> None:
         """Say what an event touches, which may be in already and have touched something else."""
         before = self._touch_by_event.get(at)
         if before is not None:
@@ -98,7 +88,7 @@ class TouchIndex:
             self.remove(at)
         self.add(at, touch)
 
-    def remove(self, at: Timestamp) -> None:
+    def remove(self, at: Place) -> None:
         """Take an event out."""
         reads, writes = self._touch_by_event.pop(at)
         for cells, places_by_cell in ((reads, self._readers), (writes, self._writers)):
@@ -113,10 +103,8 @@ class TouchIndex:
         for order in self._orders_of_spaces(reads, writes):
             order.remove(at)
 
-    def _orders_of_spaces(self, reads: _Cells, writes: _Cells) -> Sequence[Places]:
+    def _orders_of_spaces(self, reads: _Cells, writes: _Cells) -> list[Places]:
         """Give the orders of one space in which an event has its place, of those that were asked for."""
-        if not self._any_readers and not self._any_writers:
-            return ()
         orders: list[Places] = []
         for cells, order_by_space in ((reads, self._any_readers), (writes, self._any_writers)):
             if order_by_space:
@@ -134,18 +122,18 @@ class TouchIndex:
             )
         return order
 
-    def __contains__(self, at: Timestamp) -> bool:
+    def __contains__(self, at: Place) -> bool:
         return at in self._touch_by_event
 
-    def count_after(self, at: Timestamp) -> int:
-        """Count the events after a timestamp."""
+    def count_after(self, at: Place) -> int:
+        """Count the events after a timestamp. The first call makes an order of all, which is kept from then on."""
         if self._order is None:
             self._order = Places(self._touch_by_event)
         return self._order.count_after(at)
 
-    def conflicting(self, at: Timestamp, touch: Touch) -> set[Timestamp]:
+    def conflicting(self, at: Place, touch: Touch) -> set[Place]:
         """Give the events after `at` that conflict with what is touched there."""
-        found: set[Timestamp] = set()
+        found: set[Place] = set()
         for cell in touch.reads:
             for places in self._against_reading(cell, at):
                 found.update(places)
@@ -154,7 +142,7 @@ class TouchIndex:
                 found.update(places)
         return found
 
-    def closure(self, seeds: Iterable[Timestamp], count_max: int) -> set[Timestamp] | None:
+    def closure(self, seeds: Iterable[Place], count_max: int) -> set[Place] | None:
         """Give events and all later ones that depend on them; None if these are more than `count_max`."""
         found = set(seeds)
         heap = list(found)
@@ -173,7 +161,7 @@ class TouchIndex:
                         heappush(heap, later)
         return found
 
-    def _unseen(self, at: Timestamp, read: set[Cell], written: set[Cell]) -> Iterator[_Places]:
+    def _unseen(self, at: Place, read: set[Cell], written: set[Cell]) -> Iterator[_Places]:
         reads, writes = self._touch_by_event[at]
         for cell in reads:
             if cell not in read and cell not in written:
@@ -184,19 +172,19 @@ class TouchIndex:
                 written.add(cell)
                 yield from self._against_writing(cell, at)
 
-    def _against_reading(self, cell: Cell, at: Timestamp) -> list[_Places]:
+    def _against_reading(self, cell: Cell, at: Place) -> list[_Places]:
         """Give those after `at` with whom it conflicts to read a cell there."""
         if len(cell) == 1:
             return [self._any(cell[0], is_writing=True).after(at)]
         return _after(at, self._writers.get(cell), self._writers.get(cell[:1]))
 
-    def _against_writing(self, cell: Cell, at: Timestamp) -> list[_Places]:
+    def _against_writing(self, cell: Cell, at: Place) -> list[_Places]:
         if len(cell) == 1:
             return [self._any(cell[0], is_writing=is_writing).after(at) for is_writing in (True, False)]
         writers, readers, whole = self._writers, self._readers, cell[:1]
         return _after(at, writers.get(cell), readers.get(cell), writers.get(whole), readers.get(whole))
 
 
-def _after(at: Timestamp, *found: _Places | None) -> list[_Places]:
+def _after(at: Place, *found: _Places | None) -> list[_Places]:
     """Give what each holds after a timestamp, without those that hold nothing."""
     return [places[bisect_right(places, at) :] for places in found if places is not None and places[-1] > at]

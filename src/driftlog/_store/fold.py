@@ -15,6 +15,7 @@ import apsw
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event, Record
 from driftlog._core.merge import Extend, Way, Weave, before_a_rewind_min, plan_rebase, undone_one_by_one_max
+from driftlog._core.places import Place
 from driftlog._core.retraction import named_by
 from driftlog._core.touch import TouchIndex
 from driftlog._store.judging import Judge
@@ -77,7 +78,7 @@ class Fold:
     def log_new(self, rows: list[Row]) -> None:
         """Log what `apply_new` gave, in order."""
         self._log.insert_all(rows)
-        self.tail.add((place_of(row), row[UNDO], row[TOUCH]) for row in rows)
+        self.tail.add((row[:3], row[UNDO], row[TOUCH]) for row in rows)
 
     def integrate(self, arrived: list[Arrival], last: Timestamp | None) -> Integrated:
         """Take in events that are neither void nor still held; `last` is the greatest timestamp placed so far.
@@ -155,40 +156,49 @@ class Fold:
             alone = self._apply_alone(index, arrived[0])
             if alone is not None:
                 return alone
-        undone_max = undone_one_by_one_max(index.count_after(start))
-        depending = index.closure((at for row in revised if (at := place_of(row)) in index), undone_max)
+        depending = self._depending(index, start, (at for row in revised if (at := row[:3]) in index), set())
         if depending is None:
             return None
         self._control("SAVEPOINT driftlog_weave")
-        undone = depending | set(map(place_of, revised))
+        undone = {*depending, *(row[:3] for row in revised)}
         due: list[Row] = [arrival.row() for arrival in arrived]
-        due += [row for row in revised if place_of(row) not in depending]
+        due += [row for row in revised if row[:3] not in depending]
         due += self._undo(index, depending)
         heapify(due)
         results = Results(self._log)
-        while due:
-            # In order: whatever is applied now, nothing before it will be undone any more.
-            row = heappop(due)
-            try:
-                outcome, conflicting = self._apply_among(index, row, Guard.IMAGES)
-            except Unreadable:
-                self._abandon_weave(is_index_changed=True)
-                return None
-            if not conflicting:
-                results.add(row, outcome)
-                continue
-            depending = index.closure(conflicting, undone_max - len(undone))
-            if depending is None:
-                self._abandon_weave(is_index_changed=bool(undone or results.applied))
-                return None
-            undone |= depending
-            # It goes first, and they follow.
-            for again in (row, *self._undo(index, depending)):
-                heappush(due, again)
+        with self._view.run_of_events():
+            while due:
+                # In order: whatever is applied now, nothing before it will be undone any more.
+                row = heappop(due)
+                try:
+                    outcome, conflicting = self._apply_among(index, row, Guard.IMAGES)
+                except Unreadable:
+                    self._abandon_weave(is_index_changed=True)
+                    return None
+                if not conflicting:
+                    results.add(row, outcome)
+                    continue
+                depending = self._depending(index, start, conflicting, undone)
+                if depending is None:
+                    self._abandon_weave(is_index_changed=bool(undone or results.applied))
+                    return None
+                undone |= depending
+                # It goes first, and they follow.
+                for again in (row, *self._undo(index, depending)):
+                    heappush(due, again)
         results.write_down()
         self._control("RELEASE driftlog_weave")
         way = Way.CLOSURE if undone else Way.IN_PLACE
         return Integrated(results.applied, len(undone), way, tuple(results.verdicts))
+
+    @staticmethod
+    def _depending(index: TouchIndex, start: Place, seeds: Iterable[Place], undone: set[Place]) -> set[Place] | None:
+        """Give events and all that depend on them; None if too many are undone with these."""
+        found = set(seeds)
+        if not found:
+            # Nearly always, and then nobody needs to count what is later.
+            return found
+        return index.closure(found, undone_one_by_one_max(index.count_after(start)) - len(undone))
 
     def _apply_alone(self, index: TouchIndex, arrival: Arrival) -> Integrated | None:
         """Apply an event that arrives alone among later ones; None, with nothing changed, if it meets one of them."""
@@ -201,15 +211,14 @@ class Fold:
         results.write_down()
         return Integrated(1, 0, Way.IN_PLACE, tuple(results.verdicts))
 
-    def _apply_among(self, index: TouchIndex, row: Row, guard: Guard) -> tuple[Outcome, set[Timestamp]]:
+    def _apply_among(self, index: TouchIndex, row: Row, guard: Guard) -> tuple[Outcome, set[Place]]:
         """Apply an event among later ones, and say what became of it and which of these it met.
 
         If it met any, what it did means nothing yet, and is taken back.
         """
-        at, record = place_and_record(row)
-        outcome = self._judge.outcome(at, record, guard)
+        outcome = self._judge.outcome(*place_and_record(row), guard)
         _, _, undo, touch = outcome
-        touched = self._view.touch(undo, touch)
+        at, touched = row[:3], self._view.touch(undo, touch)
         conflicting = index.conflicting(at, touched)
         if not conflicting:
             index.add(at, touched)
@@ -223,13 +232,13 @@ class Fold:
         if is_index_changed:
             self.tail.forget()
 
-    def _undo(self, index: TouchIndex, events: set[Timestamp]) -> list[Row]:
+    def _undo(self, index: TouchIndex, events: set[Place]) -> list[Row]:
         """Take events back that nothing else depends on, and give their rows."""
         if not events:
             return []
         rows = self._log.rows_at(sorted(events))
         for row in rows:
-            index.remove(place_of(row))
+            index.remove(row[:3])
         self._view.rewind([row[UNDO] for row in rows if row[UNDO] is not None])
         return rows
 

@@ -10,6 +10,7 @@ from driftlog._core.clock import Hlc, Timestamp
 from driftlog._core.event import Record
 from driftlog._core.ids import HASH_BYTES, KEY_BYTES, DeviceKey, EventHash
 from driftlog._core.limits import HLC_MAX
+from driftlog._core.places import Place
 from driftlog._core.statement import NEUTRAL_NAMES
 from driftlog._sqlite.rows import raw_rows
 
@@ -39,6 +40,9 @@ Outcome = tuple[int, str | None, bytes | None, bytes | None]
 Row = tuple[Any, ...]
 """A row as it lies in the log: place (3 columns), wall time, name, version, payload (4), outcome (4). `Any`, because it is
 SQLite's answer, and is taken apart by whoever replays a hundred thousand of them."""
+
+Touching = tuple[Place, bytes | None, bytes | None]
+"""What an event touched: its place, undo and touch data."""
 
 STATE: Final = 7
 UNDO: Final = 9
@@ -207,7 +211,7 @@ class Log:
         """Tell whether any event of a device with a stamp from `first` to `last` is in the log."""
         return self._connection.execute(_HAS_ANY, (first, last, device)).get is not None
 
-    def rows_at(self, places: Sequence[Timestamp]) -> list[Row]:
+    def rows_at(self, places: Sequence[Place]) -> list[Row]:
         """Give the rows of events, in the order of `places`; none for an event that is not in the log."""
         rows: list[Row] = list(self._connection.executemany(_UNTIED, places))
         if len(rows) < len(places):
@@ -248,12 +252,10 @@ class Log:
         """Give the engine's own events that are in force, in no particular order."""
         return [(Timestamp(*row[:3]), Record(row[0], *row[3:])) for row in raw_rows(self._connection, _CONTROLS)]
 
-    def touches(
-        self, start: Timestamp, end: Timestamp = AFTER_ALL
-    ) -> Iterator[tuple[Timestamp, bytes | None, bytes | None]]:
-        """Give undo and touch data of the placed events from `start` on and before `end`. Do not write the log meanwhile."""
-        for hlc, device, event_hash, undo, touch in raw_rows(self._connection, _TOUCHES, (*start, *end)):
-            yield Timestamp(hlc, device, event_hash), undo, touch
+    def touches(self, start: Place, end: Place = AFTER_ALL) -> Iterator[Touching]:
+        """Give what the placed events from `start` on and before `end` touched. Do not write the log meanwhile."""
+        for row in raw_rows(self._connection, _TOUCHES, (*start, *end)):
+            yield row[:3], row[3], row[4]
 
     def holding(self, mark: bytes) -> Iterator[Entry]:
         """Give the entries whose undo data holds these bytes, in order: looked for in SQLite, all others stay there."""

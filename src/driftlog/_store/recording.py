@@ -37,6 +37,9 @@ encode = msgspec.msgpack.Encoder().encode
 unpack_undo = msgspec.msgpack.Decoder(_Lists).decode
 """Takes undo data apart: the keys of rows that were not there, and the rows that were, each after its table's index."""
 
+# A named tuple's own call puts its fields together in Python.
+_named: Final = tuple.__new__
+
 
 class Recorder:
     """Records one event at a time."""
@@ -166,6 +169,8 @@ class Rows:
         self.key_of = [itemgetter(*table.key) for table in tables.tables]
         self._is_coarse = [table.constraints.is_coarse for table in tables.tables]
         self._has_coarse = any(self._is_coarse)
+        # Of a row as undo data has it, after its table's index.
+        self._key_of_flat = [itemgetter(*[place + 1 for place in table.key]) for table in tables.tables]
         self._key_sizes = [len(table.key) for table in tables.tables]
 
     def pack_touch(self, reads: Any, writes: Any) -> bytes:
@@ -174,25 +179,22 @@ class Rows:
 
     def touch(self, undo: bytes | None, touch: bytes | None) -> Touch:
         """Give the cells of an event from its undo and touch data."""
-        if undo is None and touch is None:
-            return UNTOUCHED
-        writes: dict[Cell, None] = {}
-        if undo is not None:
+        if undo is None:
+            if touch is None:
+                return UNTOUCHED
+            written: list[Cell] = []
+        else:
             absent, present = unpack_undo(undo)
-            for index, *key in absent:
-                writes[(index, key[0] if len(key) == 1 else tuple(key))] = None
-            for index, *row in present:
-                writes[(index, self.key_of[index](row))] = None
+            written = [(flat[0], flat[1] if len(flat) == 2 else tuple(flat[1:])) for flat in absent]
+            written += [(flat[0], self._key_of_flat[flat[0]](flat)) for flat in present]
             if self._has_coarse:
-                for index in {cell[0] for cell in writes}:
-                    if self._is_coarse[index]:
-                        writes[(index,)] = None
+                written += [(index,) for index in {cell[0] for cell in written} if self._is_coarse[index]]
         if touch is None:
-            return Touch((), tuple(writes))
+            return _named(Touch, ((), tuple(written)))
         reads, others = unpack_undo(touch)
-        for flat in others:
-            writes[self._cell(flat)] = None
-        return Touch(tuple([self._cell(flat) for flat in reads]), tuple(writes))
+        # A whole table may be named on both sides.
+        writes = dict.fromkeys([*written, *map(self._cell, others)])
+        return _named(Touch, (tuple(map(self._cell, reads)), tuple(writes)))
 
     def _cell(self, flat: list[Any]) -> Cell:
         space, *key = flat

@@ -21,6 +21,7 @@ from driftlog._store.log import (
     Outcome,
     Row,
     State,
+    Touching,
     entry_of,
 )
 
@@ -54,12 +55,12 @@ class Results:
         if outcome[0] != (APPLIED if before is None else before):
             self.verdicts.append(Verdict(entry_of(row[:STATE] + outcome), None if before is None else STATES[before]))
 
-    def touches(self) -> Iterator[tuple[Timestamp, bytes | None, bytes | None]]:
-        """Give place, undo and touch data of what is new, or was held, and is not written down yet."""
+    def touches(self) -> Iterator[Touching]:
+        """Give what was touched by events that are new, or whose outcome is another, and that are not written down yet."""
         for row in self._inserted:
-            yield place_of(row), row[UNDO], row[TOUCH]
-        for _, _, undo, touch, *at in self._updated:
-            yield Timestamp(*at), undo, touch
+            yield row[:3], row[UNDO], row[TOUCH]
+        for outcome in self._updated:
+            yield outcome[4:], outcome[2], outcome[3]
 
     def write_down(self) -> None:
         """Write what was noted since the last time."""

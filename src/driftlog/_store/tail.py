@@ -1,15 +1,16 @@
 """The touch index of the log's end: built when a first late event asks for it, kept up to date, and forgotten in doubt.
 
 It is memory about what is in the file. Whatever undoes a transaction, or comes from another process, makes it doubtful; then
-it is forgotten, and built anew from the log, at 5 to 8 µs an event, when it is next asked for.
+it is forgotten, and built anew from the log when it is next asked for. What joins the log meanwhile is noted, and entered
+when the next late event asks: until then nobody needs it, and what is replayed twice is entered once.
 """
 
 from collections.abc import Iterable
 from typing import Final
 
-from driftlog._core.clock import Timestamp
+from driftlog._core.places import Place
 from driftlog._core.touch import TouchIndex
-from driftlog._store.log import Log
+from driftlog._store.log import Log, Touching
 from driftlog._store.view import View
 
 TAIL_EVENTS_MAX: Final = 200_000
@@ -23,21 +24,23 @@ class Tail:
         self._log = log
         self._view = view
         self._index: TouchIndex | None = None
+        self._to_enter: dict[Place, Touching] = {}
+        """What the index does not hold yet, or holds as it was before a replay."""
         self._is_changed = False
 
-    def covering(self, start: Timestamp) -> TouchIndex | None:
+    def covering(self, start: Place) -> TouchIndex | None:
         """Give the index of all events from `start` on; None if there are too many."""
+        self._is_changed = True
         index = self._index
         if index is None:
             index = self._index = TouchIndex(start)
             entries = self._log.touches(start)
-        elif start < index.start:
+        else:
+            self._enter(index)
+            if start >= index.start:
+                return index
             entries = self._log.touches(start, index.start)
             index.start = start
-        else:
-            self._is_changed = True
-            return index
-        self._is_changed = True
         for at, undo, touch in entries:
             index.add(at, self._view.touch(undo, touch))
             if len(index) > TAIL_EVENTS_MAX:
@@ -45,8 +48,8 @@ class Tail:
                 return None
         return index
 
-    def add(self, applied: Iterable[tuple[Timestamp, bytes | None, bytes | None]]) -> None:
-        """Take note of events that joined the log's end, or were replayed: their places, undo and touch data.
+    def add(self, applied: Iterable[Touching]) -> None:
+        """Take note of events that joined the log's end, or were replayed.
 
         Of those replayed, only the ones whose data is another than before need be told.
         """
@@ -54,16 +57,22 @@ class Tail:
         if index is None:
             return
         self._is_changed = True
-        for at, undo, touch in applied:
-            if at >= index.start:
-                index.put(at, self._view.touch(undo, touch))
-        if len(index) > TAIL_EVENTS_MAX:
-            # A next late event asks again, and is seldom as far back as the one that this was built for.
-            self.forget()
+        self._to_enter.update((touching[0], touching) for touching in applied if touching[0] >= index.start)
+        if len(index) + len(self._to_enter) > TAIL_EVENTS_MAX:
+            self._enter(index)
+            if len(index) > TAIL_EVENTS_MAX:
+                # A next late event asks again, and is seldom as far back as the one that this was built for.
+                self.forget()
+
+    def _enter(self, index: TouchIndex) -> None:
+        for at, undo, touch in self._to_enter.values():
+            index.put(at, self._view.touch(undo, touch))
+        self._to_enter.clear()
 
     def forget(self) -> None:
         """Let go of the index."""
         self._index = None
+        self._to_enter.clear()
         self._is_changed = False
 
     def commit(self) -> None:

@@ -208,3 +208,25 @@ def test_a_relay_acknowledges_after_a_failed_sync_only_what_a_power_cut_leaves()
             if not fault.failed:
                 break
     assert met >= 3
+
+
+def test_a_file_that_could_not_be_opened_for_a_moment_is_not_read_as_one_that_nobody_writes(tmp_path: Path) -> None:
+    path = tmp_path / "todos.db"
+    with SimulatedDisk(tmp_path) as disk:
+        with APP.open(path, vfs=disk.vfs, clock=Clock()) as space:
+            space.append(added(0))
+        refused = 0
+        for number in count(1):
+            disk.faults = fault = OneFault(number, "open")
+            try:
+                with APP.open(path, vfs=disk.vfs, clock=Clock()) as space:
+                    assert not space.is_read_only
+            except StorageError as error:
+                assert "todos.db cannot be opened" in str(error)
+                refused += 1
+            disk.faults = None
+            if not fault.failed:
+                break
+        assert refused
+        with APP.open(path, vfs=disk.vfs, clock=Clock()) as space:
+            space.append(added(1))

@@ -117,6 +117,10 @@ def _open(path: str, flags: int, vfs: str) -> apsw.Connection:
         wal = Path(path + "-wal")
         if not Path(path).exists() or (wal.exists() and wal.stat().st_size > 0):
             raise
+        if os.access(path, os.W_OK) and os.access(Path(path).absolute().parent, os.W_OK):
+            # Something else was the matter, and may be over when it is tried again: too many open files, or a failing
+            # disk. Who read the file as one that nobody writes would go on so, and not see what others write.
+            raise
         uri = f"{Path(path).absolute().as_uri()}?immutable=1"
         return _opened(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, vfs)
 

@@ -16,6 +16,9 @@ from driftlog._store.view import View
 TAIL_EVENTS_MAX: Final = 200_000
 """Bounds the index at some 120 MB. Events further back are rewound to, which costs no memory."""
 
+TO_ENTER_MAX: Final = 4_000
+"""Some 10 ms at once. A merge after days offline replays so many, and no late event may ever ask again."""
+
 
 class Tail:
     """Keeps the index, within the caller's transactions."""
@@ -58,7 +61,7 @@ class Tail:
             return
         self._is_changed = True
         self._to_enter.update((touching[0], touching) for touching in applied if touching[0] >= index.start)
-        if len(index) + len(self._to_enter) > TAIL_EVENTS_MAX:
+        if len(self._to_enter) > TO_ENTER_MAX:
             self._enter(index)
             if len(index) > TAIL_EVENTS_MAX:
                 # A next late event asks again, and is seldom as far back as the one that this was built for.

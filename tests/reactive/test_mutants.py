@@ -23,7 +23,11 @@ def test_a_broken_rule_of_live_queries_is_found_out(
 ) -> None:
     mutation(monkeypatch)
 
-    assert any(_finds(case) for case in (*_quick_cases(tmp_path), *_histories()))
+    # Twice where nothing is found: on a busy machine, the thread that looks for other processes' writes may be quicker than
+    # a story that wants to be.
+    again = tmp_path / "again"
+    again.mkdir()
+    assert any(_finds(case) for case in (*_quick_cases(tmp_path), *_histories(), *_quick_cases(again)))
 
 
 def test_where_nothing_is_broken_nothing_is_found(tmp_path: Path) -> None:

@@ -36,6 +36,33 @@ def test_the_index_forgets_what_a_failed_transaction_did() -> None:
         assert ahead.query("SELECT name FROM room WHERE id = 'r'") == [("late",)]
 
 
+def test_what_another_process_wrote_is_seen_though_ctrl_c_came_as_it_was_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.db"
+    with (
+        app.open(path, clock=Clock(5_000)) as space,
+        app.join(":memory:", space.invite(), clock=Clock(1_000)) as behind,
+    ):
+        space.append(put("room", "r", None))
+        behind.append(put("room", "first", None))
+        space.receive(behind.envelopes_for(space.version_vector()))
+        with app.open(path, clock=Clock(6_000)) as other:
+            other.append(Ran("UPDATE room SET name = 'by another process' WHERE id = 'r'"))
+
+        def interrupted() -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(space._engine._store._fold, "forget", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                space.append(put("room", "s", None))
+        behind.append(put("room", "s", "late"), Ran("INSERT OR REPLACE INTO room (id, name) VALUES ('r', 'late')"))
+        space.receive(behind.envelopes_for(space.version_vector()))
+
+        assert space.query("SELECT name FROM room WHERE id = 'r'") == [("by another process",)]
+
+
 class Guarded(Event):
     """Runs a statement, and another whatever became of the first."""
 

@@ -106,6 +106,8 @@ class Store:
             self._refresh(may_fold=True)
         except BaseException:
             self.roll_back()
+            # What another process wrote may have been seen, and what was remembered not yet been forgotten.
+            self._data_version = -1
             raise
 
     def commit(self) -> None:

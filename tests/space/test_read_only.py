@@ -167,3 +167,15 @@ def test_a_key_file_that_may_not_be_read_is_named(place: Path) -> None:
             APP.open(path)
 
     as_nobody(look)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root makes files that others may not use")
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_a_file_beside_which_another_user_left_one_opens_for_reading(place: Path, suffix: str) -> None:
+    path = make(place)
+    path.with_name("todos.db-device").chmod(0o444)
+    for name in (place, *place.iterdir()):
+        os.chown(name, NOBODY, NOBODY)
+    path.with_name(f"todos.db{suffix}").touch(mode=0o600)
+
+    as_nobody(lambda: assert_opens_for_reading(path))

@@ -30,9 +30,9 @@ BUSY_TIMEOUT_MS: Final = 10_000
 BUSY_POLL_MS: Final = 1
 """SQLite has no queue for its lock, and its own handler looks again only after 25 to 100 ms: behind another process's long
 catch-up, which lets go of the lock for `space/engine.py`'s pause between two steps, it would wait for the end."""
-STATEMENTS_CACHED: Final = 256
-"""The engine's own SQL texts and an app's fit, so that each is compiled once. They are looked through from the first on:
-twice as many would cost a hundredth of a replay."""
+STATEMENTS_CACHED: Final = 512
+"""A statement stays compiled if it is run again among so many others: the cache is a ring, and every run moves on in it.
+Half as many would spare a replay a hundredth, and let an app of eighty event types in turn compile each anew."""
 
 ENVIRONMENT_ERRORS: Final = (
     apsw.FullError,
@@ -70,8 +70,8 @@ def connect(
 
     `full` syncs the WAL at every commit; `relaxed` at checkpoints only, and may lose a suffix in a power cut. `page_bytes`
     is for a file that is new. `vfs` names the SQLite VFS that stands for the disk, the platform's own if it is empty.
-    With `may_be_immutable`, a file that cannot be opened as usual is read as one that nobody writes: for the first
-    connection to it only, because one beside another that writes would never see a change.
+    With `may_be_immutable`, a file that cannot be opened as usual is read as one that nobody writes, where permissions
+    forbid to write it: for the first connection to it only, because one beside another that writes would never see a change.
     `identify` may refuse the file by raising: it is asked before anything is set, because making a stranger's file a WAL
     database would change it.
     """
@@ -117,12 +117,18 @@ def _open(path: str, flags: int, vfs: str) -> apsw.Connection:
         wal = Path(path + "-wal")
         if not Path(path).exists() or (wal.exists() and wal.stat().st_size > 0):
             raise
-        if os.access(path, os.W_OK) and os.access(Path(path).absolute().parent, os.W_OK):
+        if _may_be_written(path):
             # Something else was the matter, and may be over when it is tried again: too many open files, or a failing
             # disk. Who read the file as one that nobody writes would go on so, and not see what others write.
             raise
         uri = f"{Path(path).absolute().as_uri()}?immutable=1"
         return _opened(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, vfs)
+
+
+def _may_be_written(path: str) -> bool:
+    """Tell whether permissions let this process write a database: its directory, its file and those beside it."""
+    names = [os.fspath(Path(path).absolute().parent), path, path + "-wal", path + "-shm"]
+    return all(os.access(name, os.W_OK) for name in names if Path(name).exists())
 
 
 def _wait_for_another(tries: int) -> bool:
@@ -290,7 +296,10 @@ def _translated(path: str, error: apsw.Error) -> DriftlogError | None:
         case apsw.CorruptError():
             return Corrupt(f"{path} is damaged: {error}; restore a backup, or join again from another device")
         case apsw.CantOpenError():
-            return StorageError(f"{path} cannot be opened: {error}; check that its directory exists and is writable")
+            return StorageError(
+                f"{path} cannot be opened: {error}; check that its directory exists and is "
+                "writable, with all files beside it, and that this process has not too many files open"
+            )
         case apsw.NoMemError():
             return StorageError(f"{path}: out of memory; nothing was recorded")
         case apsw.ConnectionClosedError():

@@ -85,6 +85,7 @@ def limits_of(seed: int) -> Iterator[None]:
         (merge, "UNDONE_ONE_BY_ONE_MIN", rng.choice((0, 2, 16, 1000))),
         (merge, "REWIND_COST", rng.choice((1000, 1, 0))),
         (tail, "TAIL_EVENTS_MAX", rng.choice((5, 200_000, 200_000))),
+        (tail, "WAITING_MAX", rng.choice((0, 2, 4_000))),
     )
     real = [getattr(module, name) for module, name, _ in drawn]
     try:

@@ -206,6 +206,11 @@ def own_events_are_not_in_the_index(patch: pytest.MonkeyPatch) -> None:
 
 
 @mutant
+def what_waits_to_be_entered_waits_for_ever(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Tail, "_enter", lambda *_: None)
+
+
+@mutant
 def a_replayed_event_is_believed_to_touch_what_it_touched_before(patch: pytest.MonkeyPatch) -> None:
     real = TouchIndex.put
     patch.setattr(TouchIndex, "put", lambda self, at, touch: None if at in self else real(self, at, touch))

@@ -165,7 +165,7 @@ def _compare_index(bench: Bench) -> None:
     tail = bench.fold.tail
     if tail._index is not None:
         logged = _touching(bench, bench.log.touches(tail._index.start))
-        held = tail._index._touch_by_event | _touching(bench, tail._to_enter.values())
+        held = tail._index._touch_by_event | _touching(bench, tail._waiting.values())
         assert _of_those_that_touch(held) == _of_those_that_touch(logged), "the touch index is not that of the log"
 
 

@@ -155,6 +155,23 @@ def test_a_late_event_takes_only_what_depends_on_it_along() -> None:
     assert b.query("SELECT text, done FROM todo WHERE id = '7'") == [("from a", 1)]
 
 
+def test_what_is_undone_for_one_of_a_batch_counts_once_against_what_a_weave_may_undo() -> None:
+    base, early, late = fleet(todo_app(), 3, clocks=[Clock(1_000), Clock(2_000), Clock(3_000)])
+    base.append(TodoAdded(id="a", text="x"), TodoAdded(id="b", text="x"))
+    base.append(*[TodoAdded(id=f"{number}", text="x") for number in range(100)])
+    for space in (early, late):
+        space.receive(base.envelopes_for(space.version_vector()))
+    late.append(*[TodoRenamed(id="a", text=f"{number}") for number in range(50)])
+    late.append(*[TodoRenamed(id="b", text=f"{number}") for number in range(40)])
+    late.append(*[TodoAdded(id=f"late {number}", text="x") for number in range(210)])
+    early.append(TodoRenamed(id="a", text="early"), TodoRenamed(id="b", text="early"))
+
+    receipt = late.receive(early.envelopes_for(late.version_vector()))
+
+    # 90 of 300 are less than a third.
+    assert (receipt.applied, receipt.replayed, receipt.way) == (2, 90, Way.CLOSURE)
+
+
 def test_a_repeated_envelope_changes_nothing() -> None:
     a, b = fleet(todo_app(), 2)
     a.append(TodoAdded(id="1", text="milk"))

@@ -65,14 +65,15 @@ class TouchIndex:
         self._touch_by_event[at] = (reads, writes)
         for cells, places_by_cell in ((reads, self._readers), (writes, self._writers)):
             for cell in cells:
-                places = places_by_cell.setdefault(cell, (at,))
-                if isinstance(places, list):
-                    if places[-1] < at:
-                        places.append(at)
-                    else:
-                        insort(places, at)
-                elif places[0] is not at:
+                places = places_by_cell.get(cell)
+                if places is None:
+                    places_by_cell[cell] = (at,)
+                elif isinstance(places, tuple):
                     places_by_cell[cell] = sorted((*places, at))
+                elif places[-1] < at:
+                    places.append(at)
+                else:
+                    insort(places, at)
         if self._order is not None:
             self._order.add(at)
         if self._any_readers or self._any_writers:

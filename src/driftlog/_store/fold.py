@@ -7,6 +7,7 @@ from there on is replayed merged with what arrived.
 """
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -156,7 +157,15 @@ class Fold:
             alone = self._apply_alone(index, arrived[0])
             if alone is not None:
                 return alone
-        depending = self._depending(index, start, (at for row in revised if (at := row[:3]) in index), set())
+
+        @cache
+        def undone_max() -> int:
+            # Counted once, before anything is undone, and not at all where nothing has to be.
+            return undone_one_by_one_max(index.count_after(start))
+
+        depending = (
+            index.closure([at for row in revised if (at := row[:3]) in index], undone_max()) if revised else set()
+        )
         if depending is None:
             return None
         self._control("SAVEPOINT driftlog_weave")
@@ -178,7 +187,7 @@ class Fold:
                 if not conflicting:
                     results.add(row, outcome)
                     continue
-                depending = self._depending(index, start, conflicting, undone)
+                depending = index.closure(conflicting, undone_max() - len(undone))
                 if depending is None:
                     self._abandon_weave(is_index_changed=bool(undone or results.applied))
                     return None
@@ -190,15 +199,6 @@ class Fold:
         self._control("RELEASE driftlog_weave")
         way = Way.CLOSURE if undone else Way.IN_PLACE
         return Integrated(results.applied, len(undone), way, tuple(results.verdicts))
-
-    @staticmethod
-    def _depending(index: TouchIndex, start: Place, seeds: Iterable[Place], undone: set[Place]) -> set[Place] | None:
-        """Give events and all that depend on them; None if too many are undone with these."""
-        found = set(seeds)
-        if not found:
-            # Nearly always, and then nobody needs to count what is later.
-            return found
-        return index.closure(found, undone_one_by_one_max(index.count_after(start)) - len(undone))
 
     def _apply_alone(self, index: TouchIndex, arrival: Arrival) -> Integrated | None:
         """Apply an event that arrives alone among later ones; None, with nothing changed, if it meets one of them."""

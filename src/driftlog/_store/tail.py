@@ -16,8 +16,11 @@ from driftlog._store.view import View
 TAIL_EVENTS_MAX: Final = 200_000
 """Bounds the index at some 120 MB. Events further back are rewound to, which costs no memory."""
 
-TO_ENTER_MAX: Final = 4_000
-"""Some 10 ms at once. A merge after days offline replays so many, and no late event may ever ask again."""
+WAITING_MAX: Final = 4_000
+"""Events that wait to be entered: some 10 ms of work at once, for who asks next or is one too many."""
+
+WAITING_BYTES_MAX: Final = 4 << 20
+"""What waits holds whole rows, of which the index will keep the keys. They may be large."""
 
 
 class Tail:
@@ -27,8 +30,9 @@ class Tail:
         self._log = log
         self._view = view
         self._index: TouchIndex | None = None
-        self._to_enter: dict[Place, Touching] = {}
+        self._waiting: dict[Place, Touching] = {}
         """What the index does not hold yet, or holds as it was before a replay."""
+        self._waiting_bytes = 0
         self._is_changed = False
 
     def covering(self, start: Place) -> TouchIndex | None:
@@ -36,6 +40,8 @@ class Tail:
         self._is_changed = True
         index = self._index
         if index is None:
+            # Whoever let go of the last one may have been interrupted.
+            self._clear_waiting()
             index = self._index = TouchIndex(start)
             entries = self._log.touches(start)
         else:
@@ -60,22 +66,30 @@ class Tail:
         if index is None:
             return
         self._is_changed = True
-        self._to_enter.update((touching[0], touching) for touching in applied if touching[0] >= index.start)
-        if len(self._to_enter) > TO_ENTER_MAX:
+        for touching in applied:
+            at, undo, touch = touching
+            if at >= index.start:
+                self._waiting[at] = touching
+                self._waiting_bytes += len(undo or b"") + len(touch or b"")
+        if len(self._waiting) > WAITING_MAX or self._waiting_bytes > WAITING_BYTES_MAX:
             self._enter(index)
             if len(index) > TAIL_EVENTS_MAX:
                 # A next late event asks again, and is seldom as far back as the one that this was built for.
                 self.forget()
 
     def _enter(self, index: TouchIndex) -> None:
-        for at, undo, touch in self._to_enter.values():
+        for at, undo, touch in self._waiting.values():
             index.put(at, self._view.touch(undo, touch))
-        self._to_enter.clear()
+        self._clear_waiting()
+
+    def _clear_waiting(self) -> None:
+        self._waiting.clear()
+        self._waiting_bytes = 0
 
     def forget(self) -> None:
         """Let go of the index."""
         self._index = None
-        self._to_enter.clear()
+        self._clear_waiting()
         self._is_changed = False
 
     def commit(self) -> None:

@@ -236,7 +236,7 @@ class View:
         if not self._is_in_run:
             self._put_back(images)
             return
-        # What is put back is nobody's doing, and a row that Python cannot read may be put back, too.
+        # What is put back is nobody's doing, and a row that Python cannot read may be overwritten by it.
         self._connection.preupdate_hook(None)
         try:
             self._put_back(images)

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import enumerate as all_threads
 
 import pytest
 
 from driftlog import Space
-from driftlog.errors import StorageError
+from driftlog.errors import Closed, StorageError
 from driftlog.testing.disk import OneFault, SimulatedDisk
 from driftlog.testing.disk.faults import Kind, io_error
 from tests.todo_app import TodoAdded, todo_app
@@ -87,3 +88,27 @@ def test_a_space_that_opens_beside_a_failing_disk_reads_what_it_writes(disk: Sim
                 space.append(TodoAdded(id=str(number), text="x"))
                 assert space.query("SELECT id FROM todo WHERE id = ?", (str(number),))
     assert opened
+
+
+@pytest.mark.parametrize("kind", ["read", "write", "sync", "truncate", "delete", "size"])
+def test_a_space_that_is_closed_while_the_disk_fails_is_closed_and_says_so(kind: Kind, disk: SimulatedDisk) -> None:
+    path = disk.directory / "a.db"
+    space = todo_app().open(path, vfs=disk.vfs)
+    space.subscribe(COUNT, lambda _: None)
+    [at] = space.append(TodoAdded(id="1", text="a"))
+    settled: list[object] = []
+    space._engine.telling.settling.add(at, settled.append)
+    watched = set(all_threads())
+    disk.faults = OneFault(1, kind)
+
+    with pytest.raises(StorageError, match=r"a\.db was closed, but the disk failed"):
+        space.close()
+
+    disk.faults = None
+    assert settled == [None]
+    assert not [thread for thread in watched & set(all_threads()) if thread.name == "driftlog-others"]
+    with pytest.raises(Closed):
+        space.append(TodoAdded(id="2", text="b"))
+    space.close()
+    with todo_app().open(path, vfs=disk.vfs) as again:
+        assert again.query(COUNT) == [(1,)]

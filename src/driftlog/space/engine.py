@@ -4,7 +4,7 @@ The public `Space` and the replica that the sync driver talks to are two views o
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from threading import get_ident
 from time import sleep
@@ -29,7 +29,7 @@ from driftlog._store.schema import PAGE_BYTES
 from driftlog._store.settled import settled
 from driftlog._store.soundness import check_end
 from driftlog._store.store import Store
-from driftlog.errors import Closed, DriftlogError, ReadOnly
+from driftlog.errors import Closed, DriftlogError, ReadOnly, StorageError
 from driftlog.space.answer import CallSoon, OnAnswer, OnError, Subscription
 from driftlog.space.appender import Appender
 from driftlog.space.comparing import Comparing
@@ -301,17 +301,28 @@ class Engine:
     # --- life and death ----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let go of the file. May be called twice."""
-        with self._lock:
+        """Let go of the file, and raise what the disk did meanwhile. May be called twice."""
+        # Each step, the last named first, even if one before it fails: nothing may be left of a space that is closed.
+        with ExitStack() as unlocked, self._lock, ExitStack() as locked:
             if self._is_closed:
                 return
             self._is_closed = True
-            self.telling.close()
-            self.live.close()
-            self.reader.close()
+            unlocked.callback(self.telling.settling.close)
+            unlocked.callback(self.others.close)
+            locked.callback(self._let_go)
+            locked.callback(self.reader.close)
+            locked.callback(self.live.close)
+            locked.callback(self.telling.close)
+
+    def _let_go(self) -> None:
+        try:
             self._connection.close()
-        self.others.close()
-        self.telling.settling.close()
+        except apsw.Error as error:
+            # SQLite does not mind, as it can move the WAL later. A VFS written in Python tells it all the same.
+            raise StorageError(
+                f"{self.path} was closed, but the disk failed ({type(error).__name__}: {error}) while what its WAL holds "
+                "was moved into it; nothing that was recorded is lost, keep the WAL beside it and open it again"
+            ) from error
 
     def _store_on(self, connection: apsw.Connection) -> Store:
         return Store(

@@ -193,11 +193,13 @@ class Live:
             self._always.clear()
             self._index = PredicateIndex()
             self._count = 0
-        for line in lines:
-            line.close()
-        for subscription in ended:
-            if subscription.on_end is not None:
-                subscription.on_end()
+        with ExitStack() as stack:
+            # Each of them, the lines first, even if the disk fails under one.
+            for subscription in ended:
+                if subscription.on_end is not None:
+                    stack.callback(subscription.on_end)
+            for line in lines:
+                stack.callback(line.close)
 
     def _line(self, make_line: Callable[[CallSoon | None], Line], call_soon: CallSoon | None) -> Line:
         line = self._lines.get(call_soon)

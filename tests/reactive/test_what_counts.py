@@ -4,6 +4,7 @@ import pytest
 
 from driftlog import App, Event, Space, ViewTransaction
 from driftlog._core.changes import Changes
+from driftlog.errors import ForbiddenSQL
 
 TABLES = """
 CREATE TABLE item (id INTEGER PRIMARY KEY, bin TEXT, size INTEGER, label TEXT COLLATE NOCASE, any ANY) STRICT;
@@ -12,6 +13,11 @@ CREATE TABLE shelf (id INTEGER PRIMARY KEY, size INTEGER, label TEXT) STRICT;
 CREATE INDEX shelf_size ON shelf (size, label);
 CREATE TABLE rung (height INTEGER, id TEXT, PRIMARY KEY (height DESC, id)) STRICT;
 """
+LOCAL = """
+CREATE TABLE seen (
+  id INTEGER PRIMARY KEY, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, tag TEXT DEFAULT (hex(randomblob(4)))
+) STRICT
+"""
 
 
 class Ran(Event):
@@ -19,7 +25,7 @@ class Ran(Event):
 
 
 def opened() -> Space:
-    app = App("org.example.counting", tables=TABLES, floats=True)
+    app = App("org.example.counting", tables=TABLES, floats=True, local_tables=LOCAL)
 
     @app.on(Ran)
     def ran(tx: ViewTransaction, event: Ran) -> None:
@@ -191,10 +197,34 @@ def test_a_name_that_two_tables_know_says_nothing_of_either() -> None:
 
 
 @pytest.mark.parametrize(
-    "sql", ["SELECT unixepoch('now')", "SELECT * FROM pragma_table_list", "SELECT * FROM sqlite_schema"]
+    "sql",
+    [
+        "SELECT unixepoch('now')",
+        "SELECT id FROM seen WHERE at < CURRENT_TIMESTAMP",
+        "SELECT * FROM pragma_table_list",
+        "SELECT * FROM sqlite_schema",
+    ],
 )
 def test_what_no_table_tells_about_is_run_again_after_every_transaction(sql: str) -> None:
     with opened() as space:
         space.subscribe(sql, lambda _: None)
 
         assert [watched.line.queries for watched in space._engine.live._always] == [1]
+
+
+def test_the_default_of_a_column_is_no_part_of_the_query_that_reads_it() -> None:
+    with opened() as space:
+        told: list[list[int]] = []
+        space.subscribe(
+            "SELECT at, tag, id FROM seen ORDER BY id", lambda answer: told.append([row.id for row in answer])
+        )
+
+        assert list(space._engine.live._always) == []
+        [watched] = space._engine.live._watched.values()
+        assert watched.plan is not None
+        with pytest.raises(ForbiddenSQL, match="randomblob"):
+            space.subscribe("SELECT tag FROM seen WHERE tag <> hex(randomblob(4))", print)
+
+        space.execute_local("INSERT INTO seen (id) VALUES (3)")
+
+        assert told == [[], [3]]

@@ -6,13 +6,21 @@ authorizer was asked about, and all of each index that is used, because without 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import apsw
 
 from driftlog._sqlite.confine import JSON_TABLES
 from driftlog._sqlite.rows import Parameters, raw_rows
 from driftlog._sqlite.sqltext import fold
+
+UNREPEATABLE: Final = frozenset({"random", "randomblob", "changes", "total_changes", "last_insert_rowid"})
+"""Functions that give another answer whenever they are asked."""
+CLOCKS: Final = frozenset(
+    {"date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff"}
+    | {"current_date", "current_time", "current_timestamp"}
+)
+"""Functions whose answer time changes, or may."""
 
 # SQL: every b-tree of the file: its root, its name, and the table it is of.
 _TREES = "SELECT rootpage, type, name, tbl_name FROM sqlite_schema WHERE rootpage > 0"
@@ -84,6 +92,7 @@ class Footprint:
     columns_by_table: Mapping[str, frozenset[int] | None]
     """By the tables' names; None for all columns. That a row comes or goes counts always, and so do the key's columns."""
     functions: frozenset[str]
+    """That are called in it; perhaps more, but none of `UNREPEATABLE` and `CLOCKS` that is not."""
     is_opaque: bool
     """Whether it also reads something that is no table of the file, and may change unseen."""
     is_scan: bool = False
@@ -147,6 +156,10 @@ def footprint_of(
         program: list[Any] = connection.execute(f"EXPLAIN {sql}", parameters, can_cache=False).fetchall()
     finally:
         connection.authorizer = before
+    # It is also asked about the DEFAULT of each column that is read, which no query calls. What is called is in the program
+    # by name, unless SQLite has steps for it instead, as for coalesce().
+    called = {fold(str(step[5]).partition("(")[0]) for step in program}
+    functions -= (UNREPEATABLE | CLOCKS) - called
     trees = {root: (kind, name, fold(table)) for root, kind, name, table in raw_rows(connection, _TREES)}
     opened: set[int] = {step[3] for step in program if step[1] in ("OpenRead", "ReopenIdx")}
     known = opened & trees.keys()

@@ -23,7 +23,7 @@ from driftlog._reactive.plan import plan_of
 from driftlog._reactive.reads import Reads, SeenThrough, reads_of
 from driftlog._reactive.select import Select, parse_select
 from driftlog._reactive.tally import tally_of
-from driftlog._sqlite.footprint import Footprint, Shape, footprint_of, shapes_of
+from driftlog._sqlite.footprint import CLOCKS, UNREPEATABLE, Footprint, Shape, footprint_of, shapes_of
 from driftlog._sqlite.reading import marked_query
 from driftlog._sqlite.rows import Parameters, SqlValue
 from driftlog._sqlite.sqltext import Token, excerpt, fold, statements
@@ -37,12 +37,6 @@ LINES_MAX: Final = 16
 """Of ways to be called: each has a connection of its own. An app has one or two event loops."""
 _TEXTS_MAX: Final = 1_000
 """Of query texts whose reading is kept; one that puts values into its texts must not fill the memory."""
-
-_UNREPEATABLE: Final = frozenset({"random", "randomblob", "changes", "total_changes", "last_insert_rowid"})
-_CLOCKS: Final = frozenset(
-    {"date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff"}
-    | {"current_date", "current_time", "current_timestamp"}
-)
 
 _Text = tuple[Footprint, Select | None, tuple[Token, ...]]
 
@@ -220,7 +214,7 @@ class Live:
         self._index.add(watched, reads)
         self._reads[watched] = reads
         line.queries += 1
-        if footprint.is_opaque or footprint.functions & _CLOCKS:
+        if footprint.is_opaque or footprint.functions & CLOCKS:
             self._always[watched] = None
         self._rewatch()
         return watched
@@ -237,7 +231,7 @@ class Live:
         footprint = footprint_of(
             connection, self._shapes, text, parameters, joins_by_name=bool(words & {"NATURAL", "USING"})
         )
-        wrong = sorted(footprint.functions & _UNREPEATABLE)
+        wrong = sorted(footprint.functions & UNREPEATABLE)
         if wrong:
             raise ForbiddenSQL(
                 f"`{excerpt(text)}` calls {wrong[0]}(), which gives another answer whenever it is asked, so there is no "

@@ -56,8 +56,8 @@ STATEMENTS = (
 )
 
 
-def writing_app() -> App:
-    app = App("org.example.live", tables=TABLES, floats=True)
+def writing_app(local_tables: str = "") -> App:
+    app = App("org.example.live", tables=TABLES, floats=True, local_tables=local_tables)
 
     @app.on(Written)
     def written(tx: ViewTransaction, event: Written) -> None:

@@ -56,13 +56,17 @@ class Watch:
             self.want(tables)
         finally:
             self._tables = tables
-        self.note_everything()
-        self.commit()
+        self.suspect_everything()
 
     def note_everything(self) -> None:
         """Take note that any table may have changed, where anybody wants to know."""
         if self._tables:
             self._begun.is_everything = True
+
+    def suspect_everything(self) -> None:
+        """Take note that any table may look otherwise than before, outside of a transaction."""
+        self.note_everything()
+        self.commit()
 
     def note_others(self) -> None:
         """Look at the file, and take note if another connection has committed, which no rollback of this one undoes."""

@@ -39,7 +39,9 @@ from driftlog.space.held import Held
 from driftlog.space.lines import Line
 from driftlog.space.listeners import Listeners
 from driftlog.space.live import Live
+from driftlog.space.looking import Looking
 from driftlog.space.others import Found, Others
+from driftlog.space.place import Place
 from driftlog.space.reader import Reader
 from driftlog.space.reopening import Reopening
 from driftlog.space.standing import SharedStanding, Standing
@@ -78,10 +80,11 @@ class Engine:
         self.is_read_only = connection.readonly("main")
         self._connection = connection
         self._connection_name = connection.filename or path
+        self.place = Place(path, "" if path == MEMORY or vfs else self._connection_name)
         self._lock = Turns()
         self._is_closed = False
         self._transaction_thread: int | None = None
-        self._looked_at = -1
+        self._looking = Looking(self)
         self._durability: Durability = durability
         self._vfs = vfs
         self.reopening = Reopening(self._reopen)
@@ -143,21 +146,7 @@ class Engine:
 
     def look_for_others(self) -> Found:
         """Look whether another process has written to the file, unless this one is at it, and does that itself."""
-        if not self._lock.take_if_free():
-            return Found.OWN
-        try:
-            if self._is_closed:
-                return Found.CLOSED
-            with storage_errors(self.path), self.reopening.watching():
-                self.reopening.mend()
-                self._store.watch.note_others()
-                # Unlike what is asked there, SQLite counts this connection's commits here.
-                before, self._looked_at = self._looked_at, self._connection.data_version()
-                if self._store.watch.has_news():
-                    return Found.NEWS
-                return Found.NOTHING if self._looked_at == before else Found.OWN
-        finally:
-            self._lock.let_go()
+        return self._looking.look()
 
     def subscribe(
         self,
@@ -192,6 +181,7 @@ class Engine:
 
     def _run_within(self, run: Callable[[], None]) -> None:
         with storage_errors(self.path), self.reopening.watching():
+            self.place.check()
             run()
 
     def _want(self, tables: frozenset[str]) -> bool:
@@ -339,6 +329,7 @@ class Engine:
         """Open the file anew, as `reopening` says; a space in memory has no file that could fail."""
         if self.path == MEMORY:
             return
+        self.place.check()
         connection = connect(
             self._connection_name,
             durability=self._durability,
@@ -388,3 +379,4 @@ class Engine:
             )
         if self._transaction_thread == get_ident():
             raise DriftlogError("inside `with space.transaction() as tx`, append with tx.append(...)")
+        self.place.check()

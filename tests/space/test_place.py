@@ -1,0 +1,144 @@
+"""A file that is deleted, moved or replaced while it is open: nothing is appended to it that nobody would find again."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from driftlog import Space
+from driftlog._sqlite.wal_writes import hints_for
+from driftlog.errors import Corrupt, StorageError
+from driftlog.space.others import Found, Others
+from tests.todo_app import TodoAdded, todo_app
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows keeps an open file where it is")
+
+COUNT = "SELECT count(*) FROM todo"
+GONE = "moved, deleted or replaced"
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Iterator[Space]:
+    with todo_app().open(tmp_path / "a.db") as space:
+        space.append(TodoAdded(id="1", text="a"))
+        # The test looks for itself.
+        space._engine.others = Others(space._engine, space._engine.live.is_wanted, None, hints_for)
+        yield space
+
+
+def emptied_wal(path: Path) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def move(path: Path) -> None:
+    path.rename(path.with_name("b.db"))
+
+
+def put_back_a_backup(path: Path) -> None:
+    emptied_wal(path)
+    backup = path.with_name("backup.db")
+    backup.write_bytes(path.read_bytes())
+    backup.replace(path)
+
+
+def repair_with_a_new_file(path: Path) -> None:
+    emptied_wal(path)
+    with path.open("r+b") as file:
+        file.write(b"no SQLite")
+    assert todo_app().repair(path)
+
+
+@pytest.mark.parametrize("act", [delete, move, put_back_a_backup, repair_with_a_new_file])
+def test_a_file_that_is_not_there_any_more_is_not_written_and_its_subscribers_are_told_once(
+    act: Callable[[Path], None], space: Space, tmp_path: Path
+) -> None:
+    told: list[object] = []
+    failed: list[Exception] = []
+    space.subscribe(COUNT, lambda answer: told.append(answer[0][0]), on_error=failed.append)
+    engine = space._engine
+
+    act(tmp_path / "a.db")
+    assert engine.look_for_others() is Found.NEWS
+    engine.deliver()
+    with pytest.raises(StorageError, match=GONE):
+        engine.look_for_others()
+
+    assert told == [1]
+    [error] = failed
+    assert isinstance(error, StorageError)
+    assert GONE in str(error)
+    for write in (lambda: space.append(TodoAdded(id="2", text="b")), lambda: space.receive([]), space.rebuild):
+        with pytest.raises(StorageError, match=GONE):
+            write()
+
+
+def test_a_file_that_is_put_back_goes_on_and_its_subscribers_are_told_what_is_there(
+    space: Space, tmp_path: Path
+) -> None:
+    told: list[object] = []
+    failed: list[Exception] = []
+    space.subscribe(COUNT, lambda answer: told.append(answer[0][0]), on_error=failed.append)
+    path = tmp_path / "a.db"
+    names = [path.with_name(path.name + end) for end in ("", "-wal", "-shm")]
+    for name in names:
+        name.rename(f"{name}.away")
+    assert space._engine.look_for_others() is Found.NEWS
+    space._engine.deliver()
+
+    for name in names:
+        name.with_name(name.name + ".away").rename(name)
+    assert space._engine.look_for_others() is Found.NEWS
+    space._engine.deliver()
+    space.append(TodoAdded(id="2", text="b"))
+
+    assert len(failed) == 1
+    assert told == [1, 2]
+
+
+def test_after_an_io_error_a_file_that_is_gone_is_not_founded_anew(space: Space, tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    path.unlink()
+    space._engine.reopening.note(apsw.IOError("the disk was taken out"))
+
+    with pytest.raises(StorageError, match=GONE):
+        space.query(COUNT)
+
+    assert not path.exists()
+
+
+def test_a_repair_of_a_file_that_is_open_is_told_where_it_changes_an_answer(space: Space, tmp_path: Path) -> None:
+    told: list[object] = []
+    space.subscribe("SELECT text FROM todo", lambda answer: told.append([row.text for row in answer]))
+    forger = apsw.Connection(str(tmp_path / "a.db"))
+    forger.execute("UPDATE todo SET text = 'forged'")
+    forger.close()
+    assert space._engine.look_for_others() is Found.NEWS
+    space._engine.deliver()
+
+    assert todo_app().repair(tmp_path / "a.db")
+    assert space._engine.look_for_others() is Found.NEWS
+    space._engine.deliver()
+    space.append(TodoAdded(id="2", text="b"))
+
+    assert told == [["a"], ["forged"], ["a"], ["a", "b"]]
+    assert space.verify() == []
+
+
+def test_a_file_that_is_cut_short_under_its_subscribers_is_told(space: Space, tmp_path: Path) -> None:
+    failed: list[Exception] = []
+    space.subscribe(COUNT, lambda _: None, on_error=failed.append)
+    emptied_wal(tmp_path / "a.db")
+    os.truncate(tmp_path / "a.db", 4096)
+
+    assert space._engine.look_for_others() is Found.NEWS
+    space._engine.deliver()
+
+    assert [type(error) for error in failed] == [Corrupt]

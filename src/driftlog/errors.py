@@ -60,7 +60,10 @@ class ReadOnly(StorageError):
 
 
 class Corrupt(StorageError):
-    """The file's content contradicts itself; `app.repair(path)` mends it from what proves itself and what others hold."""
+    """The file's content contradicts itself; `app.repair(path)` mends it from what proves itself and what others hold.
+
+    A relay's file is not mended but moved away: the devices fill a new one.
+    """
 
 
 class UnusableFile(DriftlogError):

@@ -26,6 +26,8 @@ SUITE = 1
 
 _HEADER = struct.Struct(">BB32s8s32sQ32s24sI")
 HEADER_BYTES = _HEADER.size
+PLACE = struct.Struct(">2x32s8x32sQ")
+"""Space, device and number alone, of an envelope whose hash says that the rest is as it was."""
 PREVIOUS_AT = struct.calcsize(">BB32s8s32sQ")
 """Where the predecessor's hash begins."""
 TAG_BYTES = 16

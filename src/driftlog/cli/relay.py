@@ -1,4 +1,7 @@
-"""`driftlog relay`: runs the blind relay in the foreground until Ctrl-C."""
+"""`driftlog relay`: runs the blind relay in the foreground until Ctrl-C; with `--verify`, reads all of its file instead.
+
+Exit code 1 if `--verify` found anything.
+"""
 
 import argparse
 import asyncio
@@ -11,8 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from driftlog.cli.arguments import Subparsers, add_command, quoted
+from driftlog.cli.output import print_json, printable
 from driftlog.errors import StorageError
 from driftlog.relay.server import DEFAULT_PORT, Relay, RelayConfig, serve_forever
+from driftlog.relay.verifying import verify_file
 
 _LOG: Final = logging.getLogger("driftlog.relay")
 
@@ -36,10 +41,15 @@ def add(commands: Subparsers) -> None:
     parser.add_argument(
         "--db", type=Path, default=Path("relay.db"), help="its database (default relay.db; made if missing)"
     )
+    parser.add_argument(
+        "--verify", action="store_true", help="serve nobody; read all of the database, and say what in it is damaged"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until interrupted."""
+    """Serve until interrupted, or verify."""
+    if options.verify:
+        return _verify(options.db, is_json=options.json)
     config = RelayConfig(options.db, options.host, options.port)
     try:
         with _logging(is_json=options.json):
@@ -49,6 +59,17 @@ def run(options: argparse.Namespace) -> int:
             f"cannot listen on {config.host}, port {config.port}: {error.strerror or error}; give another --host or --port"
         ) from error
     return 0
+
+
+def _verify(path: Path, *, is_json: bool) -> int:
+    problems = verify_file(path)
+    if is_json:
+        print_json(problems)
+    else:
+        for problem in problems:
+            print(printable(problem))
+        print("move it away and start the relay: the devices fill a new one" if problems else "nothing is damaged")
+    return 1 if problems else 0
 
 
 def _say_where(relay: Relay) -> None:

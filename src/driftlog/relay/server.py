@@ -15,7 +15,7 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -32,6 +32,7 @@ from driftlog._transport.listening import (
     Doors,
     Listener,
 )
+from driftlog.errors import Corrupt, StorageError
 from driftlog.relay.checking import Checks
 from driftlog.relay.connection import Conversation, Line
 from driftlog.relay.group_commit import GroupCommit
@@ -125,6 +126,8 @@ class StoreRelay(Generic[_W, _R]):
         self._writing = writing
         self._reading = reading
         self.birthday: Birthday = reading.birthday
+        self.damage = ""
+        """What was found damaged in the store first; until a restart with another file, whoever needs it is refused."""
         self._reader = ThreadPoolExecutor(1, "driftlog-relay-reader")
         self._checks = Checks()
         doors = Doors(config.connections_max, config.connections_per_address_max)
@@ -191,7 +194,11 @@ class StoreRelay(Generic[_W, _R]):
         if isinstance(checked, rs.Rejected):
             outcomes = (checked,)
         else:
-            outcomes = await self._commits.store(Job(genesis.space, genesis.encode(), checked))
+            try:
+                outcomes = await self._commits.store(Job(genesis.space, genesis.encode(), checked))
+            except Corrupt as error:
+                self._note_damage(error)
+                raise
         # The texts name devices and come from strangers' bytes: they are for the device that uploaded.
         refused = Counter(outcome.code.name for outcome in outcomes if isinstance(outcome, rs.Rejected))
         if refused:
@@ -213,7 +220,17 @@ class StoreRelay(Generic[_W, _R]):
         self.hub.wake(spaces)
 
     async def _read(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._reader, lambda: call(*args, **kwargs))
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._reader, lambda: call(*args, **kwargs))
+        except StorageError as error:
+            # The device is told that something failed, and not what: SQLite's words name the relay's files.
+            _LOG.error("a read failed: %s", error)
+            if isinstance(error, Corrupt):
+                self._note_damage(error)
+            raise
+
+    def _note_damage(self, error: Corrupt) -> None:
+        self.damage = self.damage or str(error)
 
     async def _release(self) -> None:
         # The writer closes last: the last connection that can write moves the WAL into the file.
@@ -223,16 +240,12 @@ class StoreRelay(Generic[_W, _R]):
         await self._commits.stop()
 
     async def _healthz(self) -> bytes:
-        counts = await self._read(self._reading.counts)
-        return json.dumps(
-            {
-                "ok": True,
-                "birthday": short(self.birthday),
-                "spaces": counts.spaces,
-                "envelopes": counts.envelopes,
-                "connections": self.connection_count,
-            }
-        ).encode()
+        # What is wrong is for the log: anybody may ask here.
+        told = {"ok": False, "birthday": short(self.birthday), "connections": self.connection_count}
+        with suppress(StorageError):
+            counts = await self._read(self._reading.counts)
+            told |= {"ok": not self.damage, "spaces": counts.spaces, "envelopes": counts.envelopes}
+        return json.dumps(told).encode()
 
 
 class Relay(StoreRelay[Writing, Reading]):
@@ -243,7 +256,12 @@ class Relay(StoreRelay[Writing, Reading]):
     ) -> None:
         store = SqliteStore(str(config.path), config.vfs)
         writing = store.open_writer(Birthday(entropy(BIRTHDAY_BYTES)), space_bytes_max=config.space_bytes_max)
-        super().__init__(config, writing, store.open_reader(), entropy=entropy, listener=listener)
+        try:
+            reading = store.open_reader()
+        except BaseException:
+            writing.close()
+            raise
+        super().__init__(config, writing, reading, entropy=entropy, listener=listener)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ a failure names the rule:
 4.  **Quotas.** A space holds at most the `space_bytes_max` of the writer in bytes of envelopes, and `HEADS_PER_FRAME_MAX`
     devices. Beyond it an envelope is refused with `QUOTA`; repeats are accepted all the same, and other spaces go on.
 5.  **All or nothing.** When `commit` raises, nothing of any of its jobs is kept, and after `reopen` the store goes on as if
-    it had not been called. Errors of the machine are `StorageError`s, `DiskFull` among them.
+    it had not been called. Errors of the machine are `StorageError`s, `DiskFull` and `Corrupt` among them.
 6.  **Durable first.** When `commit` returns, what it accepted is on disk, synced, and every reader sees it. It stays
     although the writer is never closed: its process may have been killed.
 7.  **Whole commits.** A reader sees all of a commit or nothing of it, in one call; what it sees only grows.

@@ -13,10 +13,11 @@ from driftlog._core.ids import BatchSeq, DeviceKey, EnvelopeHash, Position, Spac
 from driftlog._core.version_vector import Head
 from driftlog._protocol.messages import Refusal
 from driftlog._protocol.relay_session import Accepted, Outcome, Rejected
-from driftlog._sqlite.connection import abandon, empty_wal, storage_errors, write_transaction
+from driftlog._sqlite.connection import abandon, empty_wal, write_transaction
 from driftlog._sqlite.rows import raw_rows
+from driftlog.relay.damage import damaged, is_as_stored, is_head, is_number, relay_errors
 from driftlog.relay.judging import NO_HEAD, Standing, judge
-from driftlog.relay.schema import POSITION_BITS, open_file
+from driftlog.relay.schema import POSITION_BITS, base_of, open_file
 from driftlog.relay.store import Job
 
 FORKS_MAX: Final = 1_000
@@ -29,9 +30,14 @@ SPACE_BYTES_MAX: Final = 10 << 30
 _SPACE = "SELECT space, position, bytes FROM space WHERE id = ?"
 _NEW_SPACE = "INSERT INTO space (id, genesis, position, bytes) VALUES (?, ?, 0, 0) RETURNING space"
 _DEVICE_COUNT = "SELECT count(*) FROM device WHERE space = ?"
-_DEVICE = "SELECT device, batch_seq, hash FROM device WHERE space = ? AND key = ?"
+_DEVICE = """
+SELECT d.device, d.batch_seq, d.hash, e.hash
+  FROM device AS d LEFT JOIN envelope AS e ON e.device = d.device AND e.batch_seq = d.batch_seq
+ WHERE d.space = ? AND d.key = ?
+"""
 _NEW_DEVICE = "INSERT INTO device (space, key, batch_seq, hash) VALUES (?, ?, 0, x'') RETURNING device"
 _PLACE = "SELECT id, hash FROM envelope WHERE device = ? AND batch_seq = ?"
+_HELD = "SELECT hash, raw FROM envelope WHERE device = ? AND batch_seq = ?"
 _INSERT = "INSERT INTO envelope (id, device, batch_seq, hash, raw) VALUES (?, ?, ?, ?, ?)"
 _SAVE_SPACE = "UPDATE space SET position = ?, bytes = ? WHERE space = ?"
 _SAVE_DEVICE = "UPDATE device SET batch_seq = ?, hash = ? WHERE device = ?"
@@ -78,7 +84,7 @@ class Writing:
 
     def reopen(self) -> None:
         """Begin anew after a failure: a connection whose sync failed cannot say what is on disk."""
-        with storage_errors(self._path):
+        with relay_errors(self._path):
             # The old one stays open meanwhile, and with it SQLite's index of the WAL, which never had what failed.
             connection = open_file(self._path, self._birthday, vfs=self._vfs)
             try:
@@ -95,7 +101,7 @@ class Writing:
 
         When it raises, nothing of all jobs is stored. Costs about 20 µs an envelope, and one sync.
         """
-        with storage_errors(self._path), write_transaction(self._connection):
+        with relay_errors(self._path), write_transaction(self._connection):
             spaces: dict[SpaceId, _Space] = {}
             outcomes = []
             for job in jobs:
@@ -115,12 +121,26 @@ class Writing:
             return self._insert(job, space, chain, envelope)
         if isinstance(outcome, Rejected) and outcome.code is Refusal.FORK:
             assert chain.device is not None, "what is forked is there"
+            self._look_at_held(chain, envelope)
             return self._refuse_fork(chain.device, envelope, outcome)
         return outcome
 
     def _held_at(self, chain: _Chain, seq: BatchSeq) -> tuple[Position, EnvelopeHash]:
-        row_id, stored = next(raw_rows(self._connection, _PLACE, (chain.device, seq)))
-        return Position(row_id & ((1 << POSITION_BITS) - 1)), EnvelopeHash(stored)
+        row = self._connection.execute(_PLACE, (chain.device, seq)).get
+        if row is None or not is_number(row[0]):
+            raise damaged(self._path, f"envelope {seq} of a device is missing")
+        return Position(row[0] & ((1 << POSITION_BITS) - 1)), EnvelopeHash(row[1])
+
+    def _look_at_held(self, chain: _Chain, envelope: Envelope) -> None:
+        """Raise `Corrupt` if the envelope for whose sake another is refused is not the one that was stored.
+
+        Else an honest device would be told that its key was used in two places.
+        """
+        header = envelope.header
+        seq = min(header.batch_seq, chain.head.batch_seq)
+        hashed, raw = self._connection.execute(_HELD, (chain.device, seq)).get
+        if not is_as_stored(raw, space=header.space, key=header.device, batch_seq=seq, hashed=hashed):
+            raise damaged(self._path, f"envelope {seq} of a device is not the one that was stored")
 
     def _insert(self, job: Job, space: _Space, chain: _Chain, envelope: Envelope) -> Accepted:
         header = envelope.header
@@ -154,6 +174,9 @@ class Writing:
         if row is None:
             return _Space(None, 0, 0, 0)
         number, position, size = row
+        base_of(self._connection, self._path, number, position)
+        if not is_number(size, 0):
+            raise damaged(self._path, "the bytes that a space holds are no number")
         return _Space(number, position, size, self._connection.execute(_DEVICE_COUNT, (number,)).get)
 
     def _chain(self, space: _Space, device: DeviceKey) -> _Chain:
@@ -161,6 +184,8 @@ class Writing:
         if chain is None:
             row = None if space.number is None else self._connection.execute(_DEVICE, (space.number, device)).get
             number, head = (None, NO_HEAD) if row is None else (row[0], Head(BatchSeq(row[1]), EnvelopeHash(row[2])))
+            if row is not None and not is_head(device, head, row[3]):
+                raise damaged(self._path, "the end of a device's chain is not where it was")
             chain = space.chains[device] = _Chain(number, head)
         return chain
 

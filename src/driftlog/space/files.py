@@ -4,12 +4,13 @@ The key file is `<database>-device`, readable by its owner only. It holds the se
 derived; without it nothing could be signed, so a database is not opened without it.
 """
 
+import errno
 import os
 from pathlib import Path
 from typing import Final
 
 from driftlog._crypto.keys import SEED_BYTES
-from driftlog.errors import MissingDeviceKey
+from driftlog.errors import DiskFull, MissingDeviceKey, StorageError
 
 _MAGIC: Final = "driftlog-device 1"
 _SUFFIX: Final = "-device"
@@ -23,17 +24,27 @@ def key_path(database: Path) -> Path:
 
 
 def write_seed(database: Path, seed: bytes) -> None:
-    """Write a new key file, on disk when this returns. One that is there already belongs to something else: keep it."""
+    """Write a new key file, on disk when this returns. One that is there already belongs to something else: keep it.
+
+    Raises `StorageError`.
+    """
     assert len(seed) == SEED_BYTES
     path = key_path(database)
-    if path.exists():
-        path.rename(_free_name(path))
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(f"{_MAGIC} {seed.hex()}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    _sync_directory(path.parent)
+    try:
+        if path.exists():
+            path.rename(_free_name(path))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(f"{_MAGIC} {seed.hex()}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        _sync_directory(path.parent)
+    except OSError as error:
+        # What is there of it belongs to no database: the next try moves it aside.
+        kind = DiskFull if error.errno == errno.ENOSPC else StorageError
+        raise kind(
+            f"{path}, this device's key, cannot be written ({error}); nothing was recorded, try again once it can"
+        ) from error
 
 
 def read_seed(database: Path) -> bytes:

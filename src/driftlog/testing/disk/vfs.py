@@ -4,6 +4,7 @@ It passes everything on to the platform's own VFS, and so do WAL's shared memory
 shared memory is not in the journal: it does not outlive its processes.
 """
 
+import errno
 import os
 from itertools import count
 from pathlib import Path
@@ -47,7 +48,7 @@ class SimulatedDisk:
         self.vfs = f"driftlog-{os.getpid()}-{next(_numbers)}"
         """The name to open connections with."""
         self._beside: set[Path] = set()
-        self._found_beside: set[Path] = set()
+        self._found_beside: dict[Path, bytes] = {}
 
     def mark(self, note: object) -> None:
         """Note something in the journal."""
@@ -60,7 +61,7 @@ class SimulatedDisk:
         self.journal.clear()
         for name, content in image.items():
             self.journal += [Created(name), Wrote(name, 0, content), Synced(name, is_directory_too=True)]
-        self._found_beside = {self.directory / name for name in image if name.endswith(_IS_BESIDE)}
+        self._found_beside = {self.directory / name: image[name] for name in image if name.endswith(_IS_BESIDE)}
 
     def __enter__(self) -> Self:
         self._vfs = _Vfs(self)
@@ -80,25 +81,40 @@ class SimulatedDisk:
             self.faults(kind, file, size)
 
     def _await_beside(self, database: str) -> None:
-        self._beside |= {Path(database + _IS_BESIDE)} - self._found_beside
+        self._beside |= {Path(database + _IS_BESIDE)} - self._found_beside.keys()
+
+    def _beside_all(self) -> set[Path]:
+        return self._beside | self._found_beside.keys()
 
     def _look_beside(self) -> None:
         """Put a key file that has appeared into the journal, before what is done next."""
         if self._beside:
             for path in [path for path in self._beside if path.exists()]:
                 self._beside.remove(path)
-                self._found_beside.add(path)
-                self.journal += [Created(path.name), Wrote(path.name, 0, path.read_bytes())]
+                self._found_beside[path] = content = path.read_bytes()
+                self.journal += [Created(path.name), Wrote(path.name, 0, content)]
 
     def _sync(self, fd: "FileDescriptorLike") -> None:
         """Stand in for `os.fsync`, by which a key file and its directory are synced, and take note of that."""
+        synced = os.fstat(fd if isinstance(fd, int) else fd.fileno())
+        is_directory = os.path.samestat(synced, self.directory.stat())
+        if is_directory or any(path.exists() and os.path.samestat(synced, path.stat()) for path in self._beside_all()):
+            try:
+                self._ask("sync", _IS_BESIDE)
+            except apsw.Error as error:
+                code = errno.ENOSPC if isinstance(error, apsw.FullError) else errno.EIO
+                raise OSError(code, os.strerror(code)) from error
         self._system_sync(fd)
         self._look_beside()
-        synced = os.fstat(fd if isinstance(fd, int) else fd.fileno())
-        if os.path.samestat(synced, self.directory.stat()):
+        if is_directory:
             self.journal.append(SyncedNames())
-        for path in self._found_beside:
+        for path, before in self._found_beside.items():
             if path.exists() and os.path.samestat(synced, path.stat()):
+                content = path.read_bytes()
+                if content != before:
+                    # Another one in its place. All have one size.
+                    self._found_beside[path] = content
+                    self.journal.append(Wrote(path.name, 0, content))
                 self.journal.append(Synced(path.name, False))
 
 

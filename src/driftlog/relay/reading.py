@@ -12,7 +12,7 @@ from driftlog._core.ids import BatchSeq, Birthday, DeviceKey, EnvelopeHash, Posi
 from driftlog._core.version_vector import Head, VersionVector
 from driftlog._protocol.limits import FRAME_ENVELOPES_MAX
 from driftlog._protocol.relay_session import Admitted, PageRead, Proved, ReadPage
-from driftlog._sqlite.connection import connect, read_transaction
+from driftlog._sqlite.connection import abandon, connect, read_transaction
 from driftlog.relay.damage import damaged, is_as_stored, is_head, is_number, relay_errors
 from driftlog.relay.schema import base_of, read_birthday
 from driftlog.relay.store import Counts
@@ -56,7 +56,7 @@ class Reading:
             try:
                 self.birthday = Birthday(read_birthday(self._connection, path))
             except BaseException:
-                self._connection.close()
+                abandon(self._connection)
                 raise
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 import apsw
 
 from driftlog._core.ids import BIRTHDAY_BYTES
-from driftlog._sqlite.connection import connect, write_transaction
+from driftlog._sqlite.connection import abandon, connect, write_transaction
 from driftlog.errors import NewerFormat, NotADriftlogFile
 from driftlog.relay.damage import damaged, opening_errors
 
@@ -73,16 +73,20 @@ def open_file(path: str, birthday: bytes, *, vfs: str = "") -> apsw.Connection:
         # Asked before anything is set: turning a stranger's file into a WAL database would be a change to it.
         connection = connect(path, vfs=vfs, identify=lambda opened: refuse_foreign(opened, path))
         try:
-            with write_transaction(connection):
-                if connection.pragma("application_id") == 0:
-                    connection.execute(TABLES)
-                    connection.execute("INSERT INTO relay VALUES (?)", (birthday,))
-                    connection.pragma("user_version", FORMAT)
-                    connection.pragma("application_id", APPLICATION_ID)
+            _make_if_new(connection, birthday)
         except BaseException:
-            connection.close()
+            abandon(connection)
             raise
         return connection
+
+
+def _make_if_new(connection: apsw.Connection, birthday: bytes) -> None:
+    with write_transaction(connection):
+        if connection.pragma("application_id") == 0:
+            connection.execute(TABLES)
+            connection.execute("INSERT INTO relay VALUES (?)", (birthday,))
+            connection.pragma("user_version", FORMAT)
+            connection.pragma("application_id", APPLICATION_ID)
 
 
 def read_birthday(connection: apsw.Connection, path: str) -> bytes:

@@ -256,12 +256,7 @@ class Relay(StoreRelay[Writing, Reading]):
     ) -> None:
         store = SqliteStore(str(config.path), config.vfs)
         writing = store.open_writer(Birthday(entropy(BIRTHDAY_BYTES)), space_bytes_max=config.space_bytes_max)
-        try:
-            reading = store.open_reader()
-        except BaseException:
-            writing.close()
-            raise
-        super().__init__(config, writing, reading, entropy=entropy, listener=listener)
+        super().__init__(config, writing, _beside(writing, store.open_reader), entropy=entropy, listener=listener)
 
 
 @asynccontextmanager
@@ -280,8 +275,17 @@ async def running_relay_on(
     """Run a relay on a store of another kind than SQLite's file, for the length of a `with` block."""
     writing = store.open_writer(Birthday(os.urandom(BIRTHDAY_BYTES)), space_bytes_max=space_bytes_max)
     config = RelayConfig(type(store).__name__, host, port, space_bytes_max=space_bytes_max)
-    async with _running(StoreRelay(config, writing, store.open_reader())) as relay:
+    async with _running(StoreRelay(config, writing, _beside(writing, store.open_reader))) as relay:
         yield relay
+
+
+def _beside(writing: StoreWriter, open_reader: Callable[[], _R]) -> _R:
+    """Open a reader beside a writer, which is let go of if that fails."""
+    try:
+        return open_reader()
+    except BaseException:
+        writing.close()
+        raise
 
 
 @asynccontextmanager

@@ -9,12 +9,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from driftlog.testing.simulation.blocks import add_limits, limits, side_by_side, spans
 from tests.cases import ACTIONS_MAX, EXPECTED, CaseFailed, run_case
+
+CASES = 1_000
+"""Of a command that says neither how many nor how long."""
 
 BLOCK_CASES = 50
 FAILURES_SHOWN_MAX = 10
@@ -24,6 +26,7 @@ class Block(NamedTuple):
     """What a run of consecutive seeds gave."""
 
     first: int
+    cases: int
     counts: Counter[str]
     failures: tuple[tuple[int, str], ...]
 
@@ -38,17 +41,17 @@ def run_block(first: int, count: int) -> Block:
                 counts += run_case(seed, Path(folder))
             except CaseFailed as failure:
                 failures.append((seed, str(failure)))
-    return Block(first, counts, tuple(failures))
+    return Block(first, count, counts, tuple(failures))
 
 
-def campaign(start: int, cases: int, jobs: int) -> int:
-    """Run a campaign, say how it goes, and give the number of cases that failed."""
+def campaign(start: int, cases: int | None, seconds: float | None, jobs: int) -> int:
+    """Run a campaign of so many cases or so long, say how it goes, and give the number of cases that failed."""
     total: Counter[str] = Counter()
     failed: list[int] = []
     done, began, told = 0, time.monotonic(), 0.0
-    for block in blocks(start, cases, jobs):
+    for block in side_by_side(run_block, spans(start, cases, BLOCK_CASES), jobs, seconds=seconds):
         total += block.counts
-        done += min(BLOCK_CASES, start + cases - block.first)
+        done += block.cases
         for seed, message in block.failures:
             failed.append(seed)
             if len(failed) <= FAILURES_SHOWN_MAX:
@@ -56,26 +59,13 @@ def campaign(start: int, cases: int, jobs: int) -> int:
         spent = time.monotonic() - began
         if spent - told > 10 or done == cases:
             told = spent
-            print(f"{done} of {cases} cases, {len(failed)} failed, {spent / done * 1000:.0f} ms a case", flush=True)
-    print(
-        f"seeds {start} to {start + cases - 1}: {', '.join(f'{count} {kind}' for kind, count in total.most_common())}"
-    )
+            print(f"{done} cases, {len(failed)} failed, {spent / done * 1000:.0f} ms a case", flush=True)
+    print(f"seeds {start} to {start + done - 1}: {', '.join(f'{count} {kind}' for kind, count in total.most_common())}")
     if missing := [kind for kind in EXPECTED if not total[kind]]:
         print(f"never occurred: {', '.join(missing)}")
     if failed:
         print(f"{len(failed)} failed: {' '.join(map(str, failed[:200]))}")
     return len(failed)
-
-
-def blocks(start: int, cases: int, jobs: int) -> Iterator[Block]:
-    """Run blocks side by side and give them in order."""
-    firsts = range(start, start + cases, BLOCK_CASES)
-    counts = [min(BLOCK_CASES, start + cases - first) for first in firsts]
-    if jobs == 1:
-        yield from map(run_block, firsts, counts)
-        return
-    with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(run_block, firsts, counts)
 
 
 def replay(seed: int) -> int:
@@ -94,14 +84,15 @@ def replay(seed: int) -> int:
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--cases", type=int, default=1000)
+    add_limits(parser, "cases", CASES)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--start", type=int, default=100_000, help="the first seed")
     parser.add_argument("--replay", type=int, metavar="SEED", help="run this case again, as short as it fails")
     asked = parser.parse_args()
     if asked.replay is not None:
         return replay(asked.replay)
-    return min(campaign(asked.start, asked.cases, asked.jobs), 1)
+    number, seconds = limits(asked, "cases", CASES)
+    return min(campaign(asked.start, number, seconds, asked.jobs), 1)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 import apsw
@@ -28,6 +27,7 @@ from driftlog._store import schema
 from driftlog._store.fold import Arrival, Fold
 from driftlog._store.log import BEFORE_ALL, Log, Touching
 from driftlog._store.view import View
+from driftlog.testing.simulation.blocks import add_limits, limits, side_by_side, spans
 from driftlog.testing.simulation.campaign import quiet
 from tests.cases import limits_of
 from tests.models import Model
@@ -36,6 +36,9 @@ from tests.random_programs import Taste
 
 EVENTS_MAX = 14
 DEVICES = [DeviceKey(bytes([number]) * 32) for number in range(3)]
+CASES = 100_000
+"""Of a command that says neither how many nor how long."""
+
 BLOCK_CASES = 500
 FAILURES_SHOWN_MAX = 5
 
@@ -191,7 +194,7 @@ def _take_back(bench: Bench) -> None:
 
 def run_block(first: int, count: int) -> tuple[Counter[str], list[tuple[int, str]]]:
     """Run consecutive seeds, and go on after a failure. Gives what they met, and the seeds that failed, with why."""
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter(cases=count)
     failures = []
     for seed in range(first, first + count):
         try:
@@ -201,25 +204,20 @@ def run_block(first: int, count: int) -> tuple[Counter[str], list[tuple[int, str
     return counts, failures
 
 
-def campaign(start: int, cases: int, jobs: int) -> int:
-    """Run a campaign, say how it goes, and give the number of cases that failed."""
+def campaign(start: int, cases: int | None, seconds: float | None, jobs: int) -> int:
+    """Run a campaign of so many cases or so long, say how it goes, and give the number of cases that failed."""
     total: Counter[str] = Counter()
     failed = done = 0
     began = told = time.monotonic()
-    firsts = range(start, start + cases, BLOCK_CASES)
-    with ProcessPoolExecutor(jobs) as pool:
-        for counts, failures in pool.map(partial(run_block, count=BLOCK_CASES), firsts):
-            total += counts
-            done += BLOCK_CASES
-            failed += len(failures)
-            for seed, why in failures[:FAILURES_SHOWN_MAX]:
-                print(f"{seed}: {why}\nagain: python -m tests.weaving --replay {seed}", flush=True)
-            if time.monotonic() - told > 10 or done >= cases:
-                told = time.monotonic()
-                print(
-                    f"{done} of {cases} cases, {failed} failed, {(told - began) / done * 1000:.2f} ms a case",
-                    flush=True,
-                )
+    for counts, failures in side_by_side(run_block, spans(start, cases, BLOCK_CASES), jobs, seconds=seconds):
+        total += counts
+        done += counts["cases"]
+        failed += len(failures)
+        for seed, why in failures[:FAILURES_SHOWN_MAX]:
+            print(f"{seed}: {why}\nagain: python3 tasks.py weaving --replay {seed}", flush=True)
+        if time.monotonic() - told > 10 or done == cases:
+            told = time.monotonic()
+            print(f"{done} cases, {failed} failed, {(told - began) / done * 1000:.2f} ms a case", flush=True)
     print(f"seeds {start} to {start + done - 1}: {', '.join(f'{n} {kind}' for kind, n in total.most_common())}")
     if missing := [kind for kind in EXPECTED if not total[kind]]:
         print(f"never occurred: {', '.join(missing)}")
@@ -229,13 +227,14 @@ def campaign(start: int, cases: int, jobs: int) -> int:
 def main() -> int:
     """Run what the command line says; the exit code tells whether anything failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.weaving", description=__doc__)
-    parser.add_argument("--cases", type=int, default=100_000, help="how many (default: 100000)")
+    add_limits(parser, "cases", CASES)
     parser.add_argument("--start", type=int, default=1_000_000, help="the first seed (default: 1000000)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--replay", type=int, help="run one seed again, and show its events")
     arguments = parser.parse_args()
     if arguments.replay is None:
-        return int(campaign(arguments.start, arguments.cases, arguments.jobs) > 0)
+        number, seconds = limits(arguments, "cases", CASES)
+        return int(campaign(arguments.start, number, seconds, arguments.jobs) > 0)
     rng = random.Random(f"weaving {arguments.replay}")
     print(rng.choice(VARIANTS))
     for one in drawn(rng):

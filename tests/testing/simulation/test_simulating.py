@@ -136,6 +136,12 @@ def test_the_command_runs_seeds_and_counts_faults(capsys: pytest.CaptureFixture[
     assert "a relay forgets everything" in said
 
 
+def test_the_command_ends_when_its_minutes_are_over(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--minutes", "0.001", "--faults", "3", "5"]) == 0
+
+    assert " events, agreement at most " in capsys.readouterr().out
+
+
 def test_the_command_names_what_it_cannot_find(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--app", "driftlog.testing.simulation.example:app", "nowhere:work"]) == 2
 

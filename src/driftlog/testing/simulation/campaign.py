@@ -1,20 +1,21 @@
 """Many seeds for an app that is named, not given, so that other processes and a command line can say it; all that fail."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, cast
 
 from driftlog.cli.loading import load_app_and_work
+from driftlog.testing.simulation.blocks import side_by_side
 from driftlog.testing.simulation.example import VERSIONS
 from driftlog.testing.simulation.plan import Plan, draw
 from driftlog.testing.simulation.run import Outcome, run
 from driftlog.testing.simulation.simulating import Explanation, Simulated, explain
 from driftlog.testing.simulation.versions import Version, Workload
 
-BLOCK_SEEDS: Final = 25
+BLOCK_SEEDS: Final = 10
 FAILURES_EXPLAINED_MAX: Final = 3
 """Each costs up to some three hundred runs to reduce; more of one app mostly have the same cause."""
 
@@ -47,22 +48,27 @@ class Campaign:
 def campaign(
     asked: Asked,
     versions: Sequence[Version],
-    seeds: Sequence[int],
+    seeds: Iterable[int],
     *,
     jobs: int,
+    seconds: float | None = None,
     command: Callable[[int], str],
     tell: Callable[[Explanation], None],
     progress: Callable[[Campaign], None],
 ) -> Campaign:
-    """Run seeds, and go on after a failure. `command` names what runs a seed again; the first failures are told."""
+    """Run seeds, or those that there is time for, and go on after a failure.
+
+    `command` names what runs a seed again; the first failures are told.
+    """
     found = Campaign()
-    for outcome in _outcomes(asked, versions, seeds, jobs):
+    for outcome in _outcomes(asked, versions, seeds, jobs, seconds):
         found.simulated.add(outcome)
         if outcome.failure is not None:
             found.failed.append(outcome.seed)
             if len(found.failed) <= FAILURES_EXPLAINED_MAX:
                 tell(explain(asked.plan(outcome.seed), outcome, versions, command(outcome.seed)))
         progress(found)
+    found.failed.sort()
     return found
 
 
@@ -78,15 +84,16 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _outcomes(asked: Asked, versions: Sequence[Version], seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
+def _outcomes(
+    asked: Asked, versions: Sequence[Version], seeds: Iterable[int], jobs: int, seconds: float | None
+) -> Iterator[Outcome]:
     if jobs == 1:
-        for seed in seeds:
-            yield run(asked.plan(seed), versions)
+        yield from side_by_side(lambda seed: run(asked.plan(seed), versions), zip(seeds), 1, seconds=seconds)
         return
-    blocks = [seeds[at : at + BLOCK_SEEDS] for at in range(0, len(seeds), BLOCK_SEEDS)]
-    with ProcessPoolExecutor(jobs) as pool:
-        for outcomes in pool.map(run_block, blocks, [asked] * len(blocks)):
-            yield from outcomes
+    left = iter(seeds)
+    orders = ((block, asked) for block in iter(lambda: list(islice(left, BLOCK_SEEDS)), []))
+    for outcomes in side_by_side(run_block, orders, jobs, seconds=seconds):
+        yield from outcomes
 
 
 @quiet()

@@ -2,15 +2,21 @@
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import count
+from typing import Final
 
 from driftlog.errors import DriftlogError
+from driftlog.testing.simulation.blocks import add_limits, limits
 from driftlog.testing.simulation.campaign import Asked, Campaign, campaign, quiet
 from driftlog.testing.simulation.faults import FAULTS
 from driftlog.testing.simulation.plan import FAULTS_MAX, FAULTS_MIN
 from driftlog.testing.simulation.run import run
 from driftlog.testing.simulation.simulating import command_for, explain, nothing_shown
 from driftlog.testing.simulation.versions import Version
+
+SEEDS: Final = 100
+"""Of a command that says neither how many nor how long."""
 
 
 @quiet()
@@ -26,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if asked.seed is not None:
         return _replay(asked.seed, what, versions)
-    return _campaign(range(asked.start, asked.start + asked.seeds), asked.jobs, what, versions)
+    number, seconds = limits(asked, "seeds", SEEDS)
+    return _campaign(asked.start, number, seconds, asked.jobs, what, versions)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--older", nargs=2, metavar=("APP", "WORKLOAD"), action="append", default=[])
     parser.add_argument("--seed", type=int, help="run this one, and say what happens")
-    parser.add_argument("--seeds", type=int, default=100, help="how many")
+    add_limits(parser, "seeds", SEEDS)
     parser.add_argument("--start", type=int, default=0, help="the first")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--faults", type=int, nargs=2, metavar=("MIN", "MAX"), default=(FAULTS_MIN, FAULTS_MAX))
@@ -55,21 +62,26 @@ def _replay(seed: int, what: Asked, versions: Sequence[Version]) -> int:
     return 1
 
 
-def _campaign(seeds: range, jobs: int, what: Asked, versions: Sequence[Version]) -> int:
+def _campaign(
+    start: int, number: int | None, seconds: float | None, jobs: int, what: Asked, versions: Sequence[Version]
+) -> int:
+    seeds: Iterable[int] = count(start) if number is None else range(start, start + number)
     began, told = time.monotonic(), 0.0
 
     def progress(so_far: Campaign) -> None:
         nonlocal told
         done, spent = so_far.simulated.seeds, time.monotonic() - began
-        if spent - told > 10 or done == len(seeds):
+        if spent - told > 10 or done == number:
             told = spent
-            print(f"{done} of {len(seeds)} seeds, {len(so_far.failed)} failed, {done / spent:.1f} a second", flush=True)
+            of = "" if number is None else f" of {number}"
+            print(f"{done}{of} seeds, {len(so_far.failed)} failed, {done / spent:.1f} a second", flush=True)
 
     found = campaign(
         what,
         versions,
         seeds,
         jobs=jobs,
+        seconds=seconds,
         command=lambda seed: command_for(what.apps, what.faults, seed),
         tell=lambda explanation: print(explanation, end="\n\n", flush=True),
         progress=progress,

@@ -108,6 +108,16 @@ def flips(rest: list[str]) -> int:
     return run("python", "-m", "tests.flips", *rest)
 
 
+def kills(rest: list[str]) -> int:
+    """Kill devices and relays, and look at what they leave."""
+    return run("python", "-m", "tests.kills", *rest)
+
+
+def night(rest: list[str]) -> int:
+    """Run every campaign, each for its share of the time."""
+    return run("python", "-m", "tests.night", *rest)
+
+
 def simulate(rest: list[str]) -> int:
     """Run simulated fleets through faults of all kinds."""
     return run("python", "-m", "driftlog.testing.simulation", *rest)
@@ -141,7 +151,9 @@ TASKS = {
     "flights": flights,
     "flips": flips,
     "fuzz": fuzz,
+    "kills": kills,
     "lock": lock,
+    "night": night,
     "simulate": simulate,
     "test": test,
     "zoo": zoo,

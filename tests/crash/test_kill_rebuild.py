@@ -20,9 +20,9 @@ Told = tuple[bytes, list[tuple[Timestamp, State, str | None]], bytes]
 """What a version makes of the log: the tables, what became of each event, and the tables at half of it."""
 
 
-@pytest.fixture(scope="module")
-def old_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("old") / "counts.db"
+def old_file(directory: Path) -> Path:
+    directory.mkdir()
+    path = directory / "counts.db"
     with version(OLD).open(path, clock=lambda: 1_000) as space:
         space.execute_local("INSERT INTO note VALUES ('of this device')")
         for begin in range(0, EVENTS, 500):
@@ -56,15 +56,21 @@ def copied(path: Path, directory: Path) -> Path:
     return directory / path.name
 
 
-def test_killed_anywhere_in_a_rebuild_the_old_or_the_new_tables_are_there_whole(old_file: Path, tmp_path: Path) -> None:
-    rng = random.Random(33)
-    old, new = (told_afresh(version(factor), copied(old_file, tmp_path / f"{factor}")) for factor in (OLD, NEW))
+def test_killed_anywhere_in_a_rebuild_the_old_or_the_new_tables_are_there_whole(tmp_path: Path) -> None:
+    kill_in_rebuild(tmp_path, 33, ROUNDS)
+
+
+def kill_in_rebuild(folder: Path, seed: int, rounds: int) -> None:
+    """Kill so many devices in a rebuild, each with a copy of the same file, and look at what is left."""
+    rng = random.Random(seed)
+    original = old_file(folder / "old")
+    old, new = (told_afresh(version(factor), copied(original, folder / f"{factor}")) for factor in (OLD, NEW))
     assert old[0] != new[0]
     assert old[1] != new[1]
     found: list[bool] = []
     with Children("upgrading") as children:
-        for number in range(ROUNDS):
-            path = copied(old_file, tmp_path / f"round {number}")
+        for number in range(rounds):
+            path = copied(original, folder / f"round {number}")
             kill_within(children.next(), rng, path, number)
 
             is_new = has_new_tables(path)

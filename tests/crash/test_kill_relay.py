@@ -19,8 +19,13 @@ pytestmark = pytest.mark.slow
 
 
 def test_what_a_relay_confirmed_is_there_after_kill_9_and_devices_converge(tmp_path: Path) -> None:
-    rng = random.Random(5)
-    paths = {name: tmp_path / f"{name}.db" for name in ("a", "b", "relay")}
+    kill_relay(tmp_path, 5, ROUNDS)
+
+
+def kill_relay(folder: Path, seed: int, rounds: int) -> None:
+    """Kill a relay so many times while two devices upload, and look at its file each time."""
+    rng = random.Random(seed)
+    paths = {name: folder / f"{name}.db" for name in ("a", "b", "relay")}
     with (
         Children("relay") as children,
         APP.open(paths["a"]) as a,
@@ -30,7 +35,7 @@ def test_what_a_relay_confirmed_is_there_after_kill_9_and_devices_converge(tmp_p
         url = begin(relay, paths["relay"], 0)
         # The devices are told of nothing: they find the relay again by themselves, each time.
         syncs = [space.sync(url) for space in (a, b)]
-        for number in range(ROUNDS):
+        for number in range(rounds):
             upload(rng, (a, b), syncs, f"{number}")
             relay.kill(rng)
             for space in (a, b):

@@ -49,7 +49,7 @@ def test_a_key_that_cannot_be_synced_founds_nothing_and_the_next_try_does(tmp_pa
     with SimulatedDisk(tmp_path) as disk:
         disk.faults = FailsToSyncTheKey()
 
-        with pytest.raises(StorageError, match="this device's key, cannot be written .*nothing was recorded"):
+        with pytest.raises(StorageError, match=r"this device's key, cannot be written .*nothing was recorded"):
             APP.open(tmp_path / "todos.db", vfs=disk.vfs)
 
         with APP.open(tmp_path / "todos.db", vfs=disk.vfs) as space:

@@ -57,6 +57,24 @@ def test_a_page_in_the_place_of_another_is_found_if_it_harms_and_mended(base: Ba
     assert harmful > len(pages) // 2
 
 
+def test_undo_data_that_cannot_be_read_is_refused_and_mended(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    with APP.open(path, clock=Clock()) as space:
+        [first] = space.append(added("1"))
+        space.append(added("2"))
+    with apsw.Connection(str(path)) as connection:
+        connection.execute("UPDATE driftlog_log SET undo = ?", (b"\x92\x90\x91\x90",))
+    connection.close()
+
+    with APP.open(path, clock=Clock()) as space, pytest.raises(Corrupt, match="undo data in the log is damaged"):
+        space.undo(first)
+    APP.repair(path, clock=Clock())
+
+    with APP.open(path, clock=Clock()) as space:
+        space.undo(first)
+        assert [row.id for row in space.query("SELECT id FROM todo")] == ["2"]
+
+
 EDITS = {
     "a row changed": ("UPDATE todo SET text = 'edited' WHERE id = '1'", "view"),
     "a row deleted": ("DELETE FROM todo WHERE id = '1'", "view"),

@@ -22,7 +22,7 @@ NAMED_EVENTS_MAX: Final = 1_000
 """As many as an envelope holds: one act of a user seldom makes more."""
 
 _HLC_BYTES: Final = 8
-_PLACE_BYTES: Final = _HLC_BYTES + KEY_BYTES + HASH_BYTES
+PLACE_BYTES: Final = _HLC_BYTES + KEY_BYTES + HASH_BYTES
 
 
 class _Named(msgspec.Struct, forbid_unknown_fields=True):
@@ -72,7 +72,7 @@ def named_by(record: Record) -> list[Timestamp] | None:
         places = _decode(record.payload).events
     except (msgspec.DecodeError, ValueError):
         return None
-    if not 0 < len(places) <= NAMED_EVENTS_MAX or any(len(place) != _PLACE_BYTES for place in places):
+    if not 0 < len(places) <= NAMED_EVENTS_MAX or any(len(place) != PLACE_BYTES for place in places):
         return None
     return [decode_place(place) for place in places]
 

@@ -10,11 +10,11 @@ import msgspec
 
 from driftlog._sqlite.keys import RowKey
 from driftlog._store.log import Entry, Log
-from driftlog._store.recording import unpack_undo
+from driftlog._store.recording import UNREADABLE, damaged_undo, unpack_undo
 
 
 def entries_of_row(log: Log, key: RowKey) -> Iterator[Entry]:
-    """Give the entries that changed a row, in order. Reads the whole log."""
+    """Give the entries that changed a row, in order. Reads the whole log. Raises `Corrupt`."""
     for entry in log.holding(_mark(key)):
         assert entry.undo is not None, "there it was found"
         if _names(entry.undo, key):
@@ -28,8 +28,11 @@ def _mark(key: RowKey) -> bytes:
 
 
 def _names(undo: bytes, key: RowKey) -> bool:
-    absent, present = unpack_undo(undo)
     table = key.table
-    if any(index == table.index and key.is_of(values) for index, *values in absent):
-        return True
-    return any(index == table.index and key.is_of([row[place] for place in table.key]) for index, *row in present)
+    try:
+        absent, present = unpack_undo(undo)
+        if any(index == table.index and key.is_of(values) for index, *values in absent):
+            return True
+        return any(index == table.index and key.is_of([row[place] for place in table.key]) for index, *row in present)
+    except UNREADABLE as error:
+        raise damaged_undo(error) from error

@@ -5,9 +5,12 @@ from typing import NamedTuple
 
 import apsw
 
+from driftlog._core.envelope import BATCH_SEQ_MAX
 from driftlog._core.ids import NO_ENVELOPE, BatchSeq, Birthday, EpochId
+from driftlog._core.limits import HLC_MAX
 from driftlog._core.version_vector import Head
 from driftlog._sqlite.rows import raw_rows
+from driftlog.errors import Corrupt
 
 _GET = "SELECT value FROM driftlog_meta WHERE key = ?"
 _SET = "INSERT INTO driftlog_meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -77,11 +80,17 @@ class Meta:
         self._connection.execute(_ADD_EPOCH, (epoch, key))
 
     def own_branch(self) -> Branch:
-        """Give the end of the chain that this device goes on writing."""
+        """Give the end of the chain that this device goes on writing. Raises `Corrupt`."""
         value = self.get("own_branch")
         if value is None:
             return Branch(None, 0)
+        if len(value) != _BRANCH.size:
+            raise Corrupt(f"the end of this device's chain is damaged ({len(value)} bytes); run repair on the file")
         batch_seq, hash_, last_hlc = _BRANCH.unpack(value)
+        if batch_seq > BATCH_SEQ_MAX or last_hlc > HLC_MAX:
+            raise Corrupt(
+                f"the end of this device's chain is damaged ({batch_seq}, {last_hlc}); run repair on the file"
+            )
         return Branch(Head(batch_seq, hash_) if batch_seq else None, last_hlc)
 
     def set_own_branch(self, branch: Branch) -> None:

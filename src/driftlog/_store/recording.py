@@ -17,6 +17,7 @@ from driftlog._sqlite.rows import Parameters, SqlValue
 from driftlog._sqlite.tables import TableSet
 from driftlog._store.access import Access
 from driftlog._store.program import Rejection
+from driftlog.errors import Corrupt
 
 ROWID_LAST: Final = (1 << 63) - 1
 """With a row at this integer key, SQLite chooses the next key at random."""
@@ -36,6 +37,15 @@ _Lists = tuple[list[list[Any]], list[list[Any]]]
 encode = msgspec.msgpack.Encoder().encode
 unpack_undo = msgspec.msgpack.Decoder(_Lists).decode
 """Takes undo data apart: the keys of rows that were not there, and the rows that were, each after its table's index."""
+
+UNREADABLE: Final = (msgspec.DecodeError, ValueError, TypeError, LookupError, RecursionError)
+"""What comes of reading undo data that rot has reached: its shape is known from what wrote it, and not looked at first."""
+
+
+def damaged_undo(error: BaseException) -> Corrupt:
+    """Say that undo data cannot be read, or not be put back."""
+    return Corrupt(f"undo data in the log is damaged ({type(error).__name__}); run repair on the file")
+
 
 # A named tuple's own call puts its fields together in Python.
 _named: Final = tuple.__new__
@@ -178,14 +188,19 @@ class Rows:
         return encode(([_flat(cell) for cell in reads], [_flat(cell) for cell in writes]))
 
     def touch(self, undo: bytes | None, touch: bytes | None) -> Touch:
-        """Give the cells of an event from its undo and touch data."""
-        if undo is None:
-            if touch is None:
-                return UNTOUCHED
-            written: list[Cell] = []
-        else:
+        """Give the cells of an event from its undo and touch data. Raises `Corrupt`."""
+        if undo is None and touch is None:
+            return UNTOUCHED
+        try:
+            return self._touch(undo, touch)
+        except UNREADABLE as error:
+            raise damaged_undo(error) from error
+
+    def _touch(self, undo: bytes | None, touch: bytes | None) -> Touch:
+        written: list[Cell] = []
+        if undo is not None:
             absent, present = unpack_undo(undo)
-            written = [(flat[0], flat[1] if len(flat) == 2 else tuple(flat[1:])) for flat in absent]
+            written += [(flat[0], flat[1] if len(flat) == 2 else tuple(flat[1:])) for flat in absent]
             written += [(flat[0], self._key_of_flat[flat[0]](flat)) for flat in present]
             if self._has_coarse:
                 written += [(index,) for index in {cell[0] for cell in written} if self._is_coarse[index]]
@@ -198,24 +213,37 @@ class Rows:
 
     def _cell(self, flat: list[Any]) -> Cell:
         space, *key = flat
-        assert type(space) is int
+        if type(space) is not int or space < 0:
+            raise _no_index(space)
         if not key:
             return (space,)
         is_single = space < len(self._key_sizes) and self._key_sizes[space] == 1
         return (space, key[0] if is_single else tuple(key))
 
     def merge(self, undos: Any) -> dict[Image, RowImage]:
-        """Merge undo data, from the oldest to the newest: of each row, the oldest image."""
+        """Merge undo data, from the oldest to the newest: of each row, the oldest image. Raises `Corrupt`."""
         images: dict[Image, RowImage] = {}
         for undo in undos:
-            absent, present = unpack_undo(undo)
-            for index, *key in absent:
-                assert type(index) is int
-                images.setdefault((index, key[0] if len(key) == 1 else tuple(key)), None)
-            for index, *row in present:
-                assert type(index) is int
-                images.setdefault((index, self.key_of[index](row)), tuple(row))
+            try:
+                self._add(images, undo)
+            except UNREADABLE as error:
+                raise damaged_undo(error) from error
         return images
+
+    def _add(self, images: dict[Image, RowImage], undo: bytes) -> None:
+        absent, present = unpack_undo(undo)
+        for index, *key in absent:
+            if type(index) is not int or index < 0:
+                raise _no_index(index)
+            images.setdefault((index, key[0] if len(key) == 1 else tuple(key)), None)
+        for index, *row in present:
+            if type(index) is not int or index < 0:
+                raise _no_index(index)
+            images.setdefault((index, self.key_of[index](row)), tuple(row))
+
+
+def _no_index(found: object) -> LookupError:
+    return LookupError(f"a table's index that is {type(found).__name__}, or negative")
 
 
 def _flat(cell: Cell) -> tuple[Any, ...]:

@@ -25,7 +25,7 @@ from driftlog._sqlite.sqltext import fold, quote
 from driftlog._sqlite.tables import TableSet
 from driftlog._store.local import local_names
 from driftlog._store.program import Materializer, Rejection
-from driftlog._store.recording import Image, Recorder, RowImage, encode
+from driftlog._store.recording import Image, Recorder, RowImage, damaged_undo, encode
 from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import ForbiddenSQL
 
@@ -33,6 +33,17 @@ _log = logging.getLogger("driftlog")
 
 REASON_CHARS_MAX = 500
 """A reason is a sentence for a person; a longer one is cut, alike everywhere."""
+
+_CANNOT_BE_HELD = (
+    apsw.ConstraintError,
+    apsw.MismatchError,
+    apsw.BindingsError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    IndexError,
+)
+"""What SQLite and Python say of an image that no row of the tables can have been."""
 
 EXHAUSTED = (RecursionError, MemoryError)
 """What depends on where a materializer was called from, and not only on the event."""
@@ -231,17 +242,21 @@ class View:
             raise Rejection("FOREIGN KEY constraint failed")
 
     def rewind(self, undos: Iterable[bytes]) -> None:
-        """Take back events: `undos` is their undo data from the oldest to the newest. Each row is written once."""
+        """Take back events: `undos` is their undo data from the oldest to the newest. Each row is written once.
+
+        Raises `Corrupt` where undo data cannot be read, or is of no row that the tables can hold.
+        """
         images = self._recorder.rows.merge(undos)
-        if not self._is_in_run:
-            self._put_back(images)
-            return
-        # What is put back is nobody's doing, and a row that Python cannot read may be overwritten by it.
-        self._connection.preupdate_hook(None)
+        if self._is_in_run:
+            # What is put back is nobody's doing, and a row that Python cannot read may be overwritten by it.
+            self._connection.preupdate_hook(None)
         try:
             self._put_back(images)
+        except _CANNOT_BE_HELD as error:
+            raise damaged_undo(error) from error
         finally:
-            self._connection.preupdate_hook(self._recorder.keep_image)
+            if self._is_in_run:
+                self._connection.preupdate_hook(self._recorder.keep_image)
 
     def _put_back(self, images: Mapping[Image, RowImage]) -> None:
         if not images:

@@ -9,10 +9,11 @@ from threading import Lock
 
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event
-from driftlog._core.retraction import decode_place, encode_place
+from driftlog._core.limits import HLC_MAX
+from driftlog._core.retraction import PLACE_BYTES, decode_place, encode_place
 from driftlog._store.log import State
 from driftlog._store.program import Effect
-from driftlog.errors import DriftlogError
+from driftlog.errors import Corrupt, DriftlogError
 from driftlog.space.engine import Engine
 from driftlog.space.entries import decode_entries
 from driftlog.space.status import LogEntry
@@ -66,7 +67,14 @@ class Effects:
     def _mark(self) -> Timestamp | None:
         with self._engine.reading() as store:
             mark = store.meta.get(_MARK)
-        return None if mark is None else decode_place(mark)
+        if mark is None:
+            return None
+        if len(mark) != PLACE_BYTES or (place := decode_place(mark)).hlc > HLC_MAX:
+            raise Corrupt(
+                f"{self._engine.path}: the mark of the effects that have run is damaged; none is run, because it is not "
+                "known which have been. Restore a backup"
+            )
+        return place
 
     def _keep(self, mark: Timestamp) -> None:
         # On disk even where durability is relaxed: what was done outside cannot be taken back by a power cut.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import apsw
 
@@ -21,6 +22,9 @@ from driftlog.errors import Corrupt, InvalidInvite, MissingDeviceKey, OtherApp, 
 from driftlog.space.engine import MEMORY, Engine
 from driftlog.space.files import read_seed, write_seed
 from driftlog.space.space import Space
+
+_NAME_CHARS_SAID_MAX: Final = 40
+"""Of what stands in a damaged file where a name should be."""
 
 Clock = Callable[[], int]
 """Gives milliseconds since 1970."""
@@ -153,7 +157,7 @@ def _read(connection: apsw.Connection, program: Program, path: str | Path) -> Sp
     if app_name != program.name.encode():
         name = app_name.decode(errors="surrogateescape")
         if not is_name(name):
-            raise Corrupt(f"{path} is damaged: {name!r} can be no app's name; run repair on it")
+            raise Corrupt(f"{path} is damaged: {name[:_NAME_CHARS_SAID_MAX]!r} can be no app's name; run repair on it")
         raise OtherApp(f"{path} belongs to the app {name!r}, this is {program.name!r}; open it with that app")
     try:
         genesis = Genesis.decode(stated)

@@ -35,6 +35,11 @@ def connection() -> Iterator[apsw.Connection]:
     opened.close()
 
 
+def test_a_number_of_more_digits_than_python_writes_is_refused(connection: apsw.Connection) -> None:
+    with pytest.raises(InvalidKey, match="a very long integer"):
+        key(connection, "number", 10**5_000)
+
+
 def key(connection: apsw.Connection, table: str, value: SqlValue | Sequence[SqlValue]) -> RowKey:
     return row_key(connection, TABLES, table, value)
 

@@ -1,5 +1,6 @@
 """A row's key as somebody asks for it: checked against the table's declaration, and compared as SQLite compares it."""
 
+import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -74,25 +75,39 @@ class RowKey:
 
 def row_key(connection: apsw.Connection, tables: TableSet, name: str, key: SqlValue | Sequence[SqlValue]) -> RowKey:
     """Read what an app's user gave as a table and a key, or raise `InvalidKey`. The connection holds the app's tables."""
-    table = next((table for table in tables.tables if fold(table.name) == fold(str(name))), None)
+    wanted = fold(str(name))
+    table = next((table for table in tables.tables if fold(table.name) == wanted), None)
     if table is None:
         known = ", ".join(table.name for table in tables.tables) or "none"
-        raise InvalidKey(f"{name!r} is not one of the app's tables; give one of {known}")
+        raise InvalidKey(f"{_said(name)} is not one of the app's tables; give one of {known}")
     columns = [_Column(*row) for row in connection.execute(_KEY_COLUMNS, (table.name,))]
     values = key if isinstance(key, Sequence) and not isinstance(key, (str, bytes)) else (key,)
     if len(values) != len(columns):
         names = ", ".join(column.name for column in columns)
         raise InvalidKey(
-            f"{key!r} has {len(values)} of the {len(columns)} values of a key of {table.name}; give ({names})"
+            f"{_said(key)} has {len(values)} of the {len(columns)} values of a key of {table.name}; give ({names})"
         )
     for column, value in zip(columns, values, strict=True):
         if not _fits(value, column.type):
-            wanted = " or ".join(one.__name__ for one in _TYPES[column.type])
+            kinds = " or ".join(one.__name__ for one in _TYPES[column.type])
             raise InvalidKey(
-                f"{value!r} ({type(value).__name__}) cannot stand in {table.name}.{column.name}, which is {column.type}; "
-                f"give {wanted}, as a row of the table holds it"
+                f"{_said(value)} ({type(value).__name__}) cannot stand in {table.name}.{column.name}, which is "
+                f"{column.type}; give {kinds}, as a row of the table holds it"
             )
     return RowKey(table, columns, values)
+
+
+_short: Final = reprlib.Repr()
+_short.maxstring = _short.maxother = 100
+
+
+def _said(value: object) -> str:
+    """Give what was asked for as an error says it: of what is long, a part."""
+    try:
+        return _short.repr(value)
+    except ValueError:
+        # Python writes no integer of more than some thousand digits.
+        return "a very long integer"
 
 
 def _fits(value: SqlValue, column_type: str) -> bool:

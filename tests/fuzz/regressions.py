@@ -43,5 +43,14 @@ REGRESSIONS: Final[dict[str, tuple[str, bytes]]] = {
         "frame-from-device",
         b"\x04" + render(Seq((Uint(len(_MANY_HEADS)), Raw(_MANY_HEADS)))),
     ),
+    "undo-data-of-no-row": ("undo", packed([[[0, []]], [[0, "a"], [-1, "b", 1, None]]])),
+    "undo-data-that-cannot-be-held": ("undo", packed([[], [[0, "a", "no integer", None]]])),
+    "end-of-a-chain-cut-off": ("fact", b"\4" + bytes(20)),
+    "end-of-a-chain-beyond-63-bits": ("fact", b"\4" + bytes(40) + b"\xff" * 8),
+    "mark-of-effects-beyond-63-bits": ("fact", b"\6" + b"\xff" * 72),
+    "mark-of-effects-cut-off": ("fact", b"\6" + bytes(7)),
+    "app-name-of-zeros": ("fact", b"\0" + bytes(500)),
+    "key-of-a-thousand-values": ("why-key", packed(["item", *[1] * 1_000])),
+    "table-with-a-long-name": ("why-key", packed(["x" * 2_000, 1])),
 }
 """Name: target and input."""

@@ -1,7 +1,7 @@
 """The registry of everything that takes bytes from outside, each with its documented refusal and its seeds.
 
-Left out: what is never read from bytes (position runs, the plan of a rebase), what only this device writes and reads
-within its own file (undo data, marks; `tests/flips.py` harms those), and what a library reads before us (WebSocket, SQL).
+And of what lies within a space's own file, where rot may reach it. Left out: what is never read from bytes (position runs,
+the plan of a rebase), and what a library reads before us (WebSocket, SQL).
 """
 
 import argparse
@@ -22,10 +22,18 @@ from driftlog._protocol import relay_session as rs
 from driftlog._store import findings, reading, restoring
 from driftlog._store.program import Materializer, Rejection
 from driftlog.cli import stamps
-from driftlog.errors import InvalidAddress, InvalidEnvelope, InvalidInvite, MissingDeviceKey
+from driftlog.errors import (
+    Corrupt,
+    DriftlogError,
+    InvalidAddress,
+    InvalidEnvelope,
+    InvalidInvite,
+    InvalidKey,
+    MissingDeviceKey,
+)
 from driftlog.relay import checking
 from driftlog.space import files, syncing
-from tests.fuzz import conversing
+from tests.fuzz import conversing, within
 from tests.fuzz import seeds as s
 from tests.fuzz.judging import Target
 from tests.fuzz.trees import Pack, Pairs, Raw, Wrapped
@@ -225,6 +233,14 @@ TARGETS: Final = (
         memory_factor=40,
         inputs=150,
     ),
+    # Read four times, and put back into tables.
+    Target("undo", within.undo, (Corrupt, Malformed), within.UNDO, time_factor=16),
+    # A space's file is written, opened and verified, which makes all of it anew in memory.
+    Target(
+        "fact", within.fact, (DriftlogError, Malformed), within.facts(), time_factor=20, memory_factor=40, inputs=100
+    ),
+    # Read by the harness first, and asked of a space.
+    Target("why-key", within.key, (InvalidKey, Malformed), within.KEYS, time_factor=4, inputs=500),
 )
 
 BY_NAME: Final = {target.name: target for target in TARGETS}

@@ -8,6 +8,9 @@ import pytest
 
 from driftlog._core import batch, genesis, values, version_vector, wire
 from driftlog._core.names import is_name
+from driftlog._core.version_vector import Head
+from driftlog._sqlite import keys
+from driftlog._store import meta, recording
 from driftlog.errors import DriftlogError
 from tests.fuzz.campaign import Tally, seeded, take
 from tests.fuzz.judging import Finding, Target, judge
@@ -139,6 +142,26 @@ def _struct_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(version_vector.VersionVector, "decode", staticmethod(planted))
 
 
+def _unread_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo data is MessagePack, so it is of rows."""
+    monkeypatch.setattr(recording, "UNREADABLE", (msgspec.DecodeError,))
+
+
+def _unread_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fact of the file has the size with which it was written."""
+
+    def planted(self: meta.Meta) -> meta.Branch:
+        batch_seq, hashed, last_hlc = struct.unpack(">Q32sQ", self.get("own_branch") or bytes(48))
+        return meta.Branch(Head(batch_seq, hashed) if batch_seq else None, last_hlc)
+
+    monkeypatch.setattr(meta.Meta, "own_branch", planted)
+
+
+def _key_said_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal repeats what was asked for."""
+    monkeypatch.setattr(keys, "_said", repr)
+
+
 PLANTED: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = {
     "an assertion that a rare combination reaches": (_rare_combination, "batch", "raised"),
     "a length that is allocated before it is checked": (_allocation_before_the_check, "frame-from-relay", "memory"),
@@ -147,6 +170,9 @@ PLANTED: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = {
     "keys of one hash": (_quadratic, "payload", "time"),
     "a vector with two forms": (_two_forms, "version-vector", "not canonical"),
     "a field that is not there": (_struct_error, "version-vector", "raised"),
+    "undo data that is no row's": (_unread_shape, "undo", "raised"),
+    "a fact of another size": (_unread_size, "fact", "raised"),
+    "a key that is said whole": (_key_said_whole, "why-key", "refusal"),
 }
 
 

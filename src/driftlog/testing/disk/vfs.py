@@ -6,6 +6,7 @@ shared memory is not in the journal: it does not outlive its processes.
 
 import errno
 import os
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -47,8 +48,8 @@ class SimulatedDisk:
         self.faults: Fault | None = None
         self.vfs = f"driftlog-{os.getpid()}-{next(_numbers)}"
         """The name to open connections with."""
-        self._beside: set[Path] = set()
-        self._found_beside: dict[Path, bytes] = {}
+        self._beside: set[str] = set()
+        self._found_beside: dict[str, bytes] = {}
 
     def mark(self, note: object) -> None:
         """Note something in the journal."""
@@ -61,7 +62,7 @@ class SimulatedDisk:
         self.journal.clear()
         for name, content in image.items():
             self.journal += [Created(name), Wrote(name, 0, content), Synced(name, is_directory_too=True)]
-        self._found_beside = {self.directory / name: image[name] for name in image if name.endswith(_IS_BESIDE)}
+        self._found_beside = {str(self.directory / name): image[name] for name in image if name.endswith(_IS_BESIDE)}
 
     def __enter__(self) -> Self:
         self._vfs = _Vfs(self)
@@ -76,23 +77,26 @@ class SimulatedDisk:
         self._vfs.unregister()
 
     def _ask(self, kind: Kind, file: str, size: int = 0) -> None:
-        self._look_beside()
+        """Let faults speak before a change, which in the journal must not come before a key file that has appeared."""
+        if self._beside:
+            self._look_beside()
         if self.faults is not None:
             self.faults(kind, file, size)
 
     def _await_beside(self, database: str) -> None:
-        self._beside |= {Path(database + _IS_BESIDE)} - self._found_beside.keys()
+        self._beside |= {database + _IS_BESIDE} - self._found_beside.keys()
 
-    def _beside_all(self) -> set[Path]:
-        return self._beside | self._found_beside.keys()
+    def _beside_all(self) -> Iterator[Path]:
+        return map(Path, self._beside | self._found_beside.keys())
 
     def _look_beside(self) -> None:
         """Put a key file that has appeared into the journal, before what is done next."""
-        if self._beside:
-            for path in [path for path in self._beside if path.exists()]:
-                self._beside.remove(path)
-                self._found_beside[path] = content = path.read_bytes()
-                self.journal += [Created(path.name), Wrote(path.name, 0, content)]
+        # Of a relay's database none ever does, and this is asked of every change to it.
+        for path in [path for path in self._beside if os.path.exists(path)]:  # noqa: PTH110 - a Path costs more than it
+            self._beside.remove(path)
+            name = os.path.basename(path)  # noqa: PTH119 - likewise
+            self._found_beside[path] = content = Path(path).read_bytes()
+            self.journal += [Created(name), Wrote(name, 0, content)]
 
     def _sync(self, fd: "FileDescriptorLike") -> None:
         """Stand in for `os.fsync`, by which a key file and its directory are synced, and take note of that."""
@@ -108,12 +112,13 @@ class SimulatedDisk:
         self._look_beside()
         if is_directory:
             self.journal.append(SyncedNames())
-        for path, before in self._found_beside.items():
+        for name, before in self._found_beside.items():
+            path = Path(name)
             if path.exists() and os.path.samestat(synced, path.stat()):
                 content = path.read_bytes()
                 if content != before:
                     # Another one in its place. All have one size.
-                    self._found_beside[path] = content
+                    self._found_beside[name] = content
                     self.journal.append(Wrote(path.name, 0, content))
                 self.journal.append(Synced(path.name, False))
 
@@ -158,7 +163,9 @@ class _File(apsw.VFSFile):
         self.is_directory_unsynced = False
 
     def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802
-        self._disk._ask("read", self.name, amount)
+        # Not in the journal, so nothing else needs be there first; and files are read more often than all else is done.
+        if self._disk.faults is not None:
+            self._disk.faults("read", self.name, amount)
         return super().xRead(amount, offset)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
@@ -185,5 +192,6 @@ class _File(apsw.VFSFile):
             self.is_directory_unsynced = False
 
     def xFileSize(self) -> int:  # noqa: N802
-        self._disk._ask("size", self.name)
+        if self._disk.faults is not None:
+            self._disk.faults("size", self.name, 0)
         return super().xFileSize()

@@ -112,7 +112,8 @@ class Drive:
     # --- what SQLite asks --------------------------------------------------------------------------------------------------
 
     def _meet(self, kind: Kind, file: str, size: int) -> None:
-        if self.is_dead or not self._is_asked():
+        # Nearly always there is nothing to meet, and this is asked of every page.
+        if (self._changes_left is None and self.trouble is None) or self.is_dead or not self._is_asked():
             return
         if self._changes_left is not None and kind in _CHANGES:
             self._changes_left -= 1

@@ -14,7 +14,8 @@ def test_a_look_at_a_dead_devices_file_leaves_it_as_it_is() -> None:
         device.crash()
         left = disk.take(device.name)
 
-        assert device._local_rows(device._ask_file)
+        with device._file() as ask:
+            assert device._local_rows(ask)
 
         assert left.content["-wal"]
         assert disk.take(device.name) == left

@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -13,6 +13,7 @@ from driftlog._driver.driver import run
 from driftlog._protocol.device_values import Phase, SyncState
 from driftlog._sqlite.connection import Durability
 from driftlog._sqlite.sqltext import fold, quote
+from driftlog._store.log import HELD
 from driftlog.errors import DriftlogError, ForbiddenSQL, InvalidEvent, StorageError
 from driftlog.space.app import App
 from driftlog.space.replica import SpaceReplica
@@ -32,6 +33,7 @@ MISTAKES = (InvalidEvent, ForbiddenSQL)
 
 _TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 _EVENTS = "SELECT hlc, device, hash FROM driftlog_entry"
+_PLACED = "SELECT hlc, device, hash FROM driftlog_entry WHERE (hlc, device, hash) <= (?, ?, ?) AND state <> ?"
 _ENVELOPES = "SELECT hash FROM driftlog_envelope"
 _LAST_OWN = "SELECT coalesce(max(hlc), -1) FROM driftlog_entry WHERE device = ?"
 _OWN_AFTER = "SELECT hlc, device, hash FROM driftlog_entry WHERE device = ? AND hlc > ? ORDER BY hlc"
@@ -114,6 +116,8 @@ class Device:
         self._is_opening = False
         number = len(world.devices)
         self.drive = world.disk.give_drive(name, self._is_at_work) if world.has_drives and number % 2 == 0 else None
+        self.path = str(world.disk.path(name))
+        """Where its file is."""
         is_relaxed = self.drive is not None and world.random(f"durability of {name}").random() < RELAXED
         self.durability: Durability = "relaxed" if is_relaxed else "full"
 
@@ -153,7 +157,8 @@ class Device:
     def boot(self) -> None:
         """Open the file that is there, in the first process."""
         assert not self.processes
-        before = self._local_rows(self._ask_file)
+        with self._file() as ask:
+            before = self._local_rows(ask)
         try:
             space = self._open()
         except Killed:
@@ -305,13 +310,19 @@ class Device:
 
     def events(self) -> set[Timestamp]:
         """Give all events in the file, whether or not it is open."""
-        return {Timestamp(*row) for row in (self._ask if self.processes else self._ask_file)(_EVENTS)}
+        if self.processes:
+            return {Timestamp(*row) for row in self._ask(_EVENTS)}
+        with self._file() as ask:
+            return {Timestamp(*row) for row in ask(_EVENTS)}
+
+    def placed_up_to(self, at: Timestamp) -> set[Timestamp]:
+        """Give the events up to a place that have taken theirs, of a device that runs."""
+        return {Timestamp(*row) for row in self._ask(_PLACED, (*at, HELD))}
 
     def held(self) -> Held:
         """Give all events and envelopes in the file, by a connection of its own: the processes' may be dead."""
-        return Held(
-            {Timestamp(*row) for row in self._ask_file(_EVENTS)}, {hashed for (hashed,) in self._ask_file(_ENVELOPES)}
-        )
+        with self._file() as ask:
+            return Held({Timestamp(*row) for row in ask(_EVENTS)}, {hashed for (hashed,) in ask(_ENVELOPES)})
 
     def _local_rows(self, ask: "Ask") -> dict[str, object]:
         """Give the rows of each local table that is in the file."""
@@ -327,11 +338,12 @@ class Device:
             cursor.row_trace = None
             return list(cursor.execute(sql, parameters))
 
-    def _ask_file(self, sql: str) -> list[tuple[Any, ...]]:
+    @contextmanager
+    def _file(self) -> Iterator[Ask]:
         """Read the file through nobody's connection."""
         connection = apsw.Connection(self.path, vfs=self.world.disk.vfs(self.name) or None)
         try:
-            return connection.execute(sql).fetchall()
+            yield lambda sql: connection.execute(sql).fetchall()
         finally:
             # Or who opens it next would not find the WAL that the dead process has left.
             close_without_care(connection)
@@ -341,11 +353,6 @@ class Device:
     def app(self) -> App:
         """Its version of the app."""
         return self._version.app
-
-    @property
-    def path(self) -> str:
-        """Where its file is."""
-        return str(self.world.disk.path(self.name))
 
     @property
     def _version(self) -> Version:

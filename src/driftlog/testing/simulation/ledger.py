@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from driftlog._core.clock import Timestamp, hlc_ms
 from driftlog._core.event import place
 from driftlog._core.limits import HOLD_MS
-from driftlog._store.log import State
 
 if TYPE_CHECKING:
     from driftlog.testing.simulation.device import Device
@@ -138,10 +137,9 @@ class Ledger:
         """Note what a device calls settled: nothing of whom it knows may take its place there any more."""
         status = device.space.status()
         if status.settled is not None:
-            until = status.settled
-            there = {entry.timestamp for entry in device.space.log() if entry.state is not State.HELD}
             known: set[bytes] = {other.device for other in status.devices}
-            self.settled.append(Settled(device.name, until, {at for at in there if at <= until}, known))
+            there = device.placed_up_to(status.settled)
+            self.settled.append(Settled(device.name, status.settled, there, known))
 
     def check_settled(self, events: set[Timestamp]) -> None:
         """What was settled stayed as it was. Says nothing where a file was set back: it speaks of what it has forgotten."""

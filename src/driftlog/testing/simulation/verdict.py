@@ -102,7 +102,7 @@ def judge(world: World) -> None:
     spaces = [device.space for device in world.here()]
     _meet(spaces)
     envelopes = {raw: None for space in spaces for raw in space.envelopes_for(VersionVector())}
-    last_ms = max((hlc_ms(entry.timestamp.hlc) for space in spaces for entry in space.log()), default=0)
+    last_ms = max((hlc_ms(at.hlc) for device in world.here() for at in device.events()), default=0)
     # The time of every stamp has come; what is held any longer is held past it.
     world.loop.now_ms = max(world.loop.now_ms, last_ms + HELD_SLACK_MS)
     newest = world.versions[-1]

@@ -14,6 +14,7 @@ from driftlog._sqlite.rows import Parameters, Row, fetch_all, fetch_one
 from driftlog._sqlite.sqltext import excerpt
 from driftlog._sqlite.tables import TableSet
 from driftlog._store.access import Access, RowOf, access_of
+from driftlog._store.known import known_of
 from driftlog._store.recording import Recorder
 from driftlog.errors import DriftlogError, ForbiddenSQL
 
@@ -28,12 +29,12 @@ class ViewTransaction:
     """
 
     __slots__ = (
-        "_access_by_sql",
         "_confinement",
         "_connection",
         "_cursor",
         "_entropy",
         "_failure",
+        "_known",
         "_recorder",
         "_tables",
         "timestamp",
@@ -54,7 +55,7 @@ class ViewTransaction:
         self._confinement = confinement
         self._tables = tables
         self._recorder = recorder
-        self._access_by_sql: dict[str, Access] = {}
+        self._known = known_of(tables.fingerprint, confinement.local_names)
         self._entropy: EventEntropy | None = None
         self._failure: Exception | None = None
 
@@ -121,14 +122,14 @@ class ViewTransaction:
         if type(parameters) not in (tuple, list, dict) and isinstance(parameters, Iterator):
             # Asking what a new statement reads would use it up, so the first event to run it would alone go wrong.
             raise TypeError("parameters can be read only once; give a tuple or a list")
-        access = self._access_by_sql.get(sql)
+        access = self._known.get(sql)
         if access is None:
             vet_statement(sql)
             try:
                 access = access_of(self._connection, self._confinement, self._tables, sql, parameters)
             except apsw.Error as error:
                 raise self._explained(sql, parameters, error) from None
-            self._access_by_sql[sql] = access
+            self._known.add(sql, access)
         if access.row is not None and access.row.find_sql is not None:
             self._find(access.row, access.row.find_sql, parameters)
         return access
@@ -141,7 +142,7 @@ class ViewTransaction:
                 self._recorder.note_row(row.table, key)
 
     def _explained(self, sql: str, parameters: Parameters, error: Exception) -> Exception:
-        access = self._access_by_sql.get(sql)
+        access = self._known.get(sql)
         if access is not None:
             self._recorder.note_failure(access, parameters)
         if isinstance(error, ENVIRONMENT_ERRORS):

@@ -342,8 +342,12 @@ class Device:
     def _file(self) -> Iterator[Ask]:
         """Read the file through nobody's connection."""
         connection = apsw.Connection(self.path, vfs=self.world.disk.vfs(self.name) or None)
+
+        def ask(sql: str) -> list[tuple[Any, ...]]:
+            return connection.execute(sql).fetchall()
+
         try:
-            yield lambda sql: connection.execute(sql).fetchall()
+            yield ask
         finally:
             # Or who opens it next would not find the WAL that the dead process has left.
             close_without_care(connection)

@@ -134,6 +134,18 @@ def test_sql_on_local_tables_reaches_no_others(space: Space, sql: str) -> None:
     assert len(space.query("SELECT * FROM todo")) == 2
 
 
+def test_what_one_app_may_write_is_not_what_another_may() -> None:
+    sql = "INSERT INTO draft VALUES ('1', 'mil')"
+    with todos().open(":memory:") as space:
+        space.execute_local(sql)
+
+    with (
+        todos(DRAFT.replace("draft", "note")).open(":memory:") as space,
+        pytest.raises(ForbiddenSQL, match="no such table"),
+    ):
+        space.execute_local(sql)
+
+
 def test_the_message_says_what_to_use(space: Space) -> None:
     with pytest.raises(ForbiddenSQL, match=r"no such table: todo; use tables declared in App\(local_tables"):
         space.execute_local("DELETE FROM todo")

@@ -7,6 +7,7 @@ A table that is no longer declared stays, with its rows. One that is declared ot
 told to fit, and guessing could lose them. Indexes hold nothing of their own, and follow the declaration.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import apsw
@@ -23,8 +24,15 @@ from driftlog.errors import Corrupt, LocalTablesChanged
 _KEY: Final = "local_tables"
 # Those of the tables that SQLite made by itself for a constraint have no text.
 _MADE = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND type IN ('table', 'index')"
+APPS_MAX: Final = 64
 TEXTS_MAX: Final = 1_000
 """Of vetted statements kept; an app has some dozens, and one that puts values into its texts must not fill the memory."""
+
+
+@lru_cache(maxsize=APPS_MAX)
+def _vetted(_: LocalTables) -> set[str]:
+    """Give the statements that were vetted so far: the answer hangs on what is declared, and on nothing in a file."""
+    return set()
 
 
 def local_names(connection: apsw.Connection) -> frozenset[str]:
@@ -40,7 +48,7 @@ class Local:
         self._connection = connection
         self._declared = declared
         self._view = view
-        self._vetted: set[str] = set()
+        self._vetted = _vetted(declared)
 
     def is_current(self) -> bool:
         """Tell whether all that is declared is there, and as it is declared."""

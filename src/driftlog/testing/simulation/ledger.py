@@ -51,6 +51,8 @@ class Ledger:
         self._world = world
         self._at_relays: set[Timestamp] = set()
         """Held by no device, but by a relay."""
+        self._places_by_raw: dict[bytes, set[Timestamp]] = {}
+        """The events of each envelope that was ever asked about, and of what is none: nothing."""
 
     def acknowledge(self, device: "Device", made: list[Timestamp]) -> None:
         """Note what an append returned for."""
@@ -158,13 +160,14 @@ class Ledger:
                 self.acknowledged[at] = f"{name}, before it was set back"
 
     def _events_at_relays(self) -> set[Timestamp]:
-        found: set[Timestamp] = set()
-        exchange = self._world.exchange
-        for relay in self._world.relays:
-            for envelope, batch in exchange.open_all(relay.envelopes()):
-                header = envelope.header
-                found |= {place(header.space, header.device, record) for record in batch.records}
-        return found
+        raws = {raw for relay in self._world.relays for raw in relay.envelopes()}
+        for raw in raws - self._places_by_raw.keys():
+            self._places_by_raw[raw] = {
+                place(envelope.header.space, envelope.header.device, record)
+                for envelope, batch in self._world.opened([raw])
+                for record in batch.records
+            }
+        return set[Timestamp]().union(*(self._places_by_raw[raw] for raw in raws))
 
 
 def _listed(events: set[Timestamp]) -> str:

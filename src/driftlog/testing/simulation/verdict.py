@@ -113,7 +113,7 @@ def judge(world: World) -> None:
         ):
             raise Broken(f"a fresh device does not take all envelopes: {receipt.refused[:3]}, {receipt.waiting} wait")
         expected = _lines(fresh)
-        model = model_of(world.exchange.open_all(envelopes))
+        model = model_of(world.opened(envelopes))
         broken = model.broken({line.timestamp: line.state for line in expected}, fresh._engine.program.readings)
         if broken is not None:
             raise Broken(f"the log of a fresh device {broken}")

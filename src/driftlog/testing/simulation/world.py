@@ -2,9 +2,10 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from driftlog._core.ids import SpaceId
+from driftlog._core.steps import Opened
 from driftlog.space.exchange import Exchange
 from driftlog.testing.simulation.device import Device
 from driftlog.testing.simulation.files import Disk
@@ -64,6 +65,7 @@ class World:
         self.space = SpaceId(first.space.space_id)
         self.link = first.space.invite()
         self.exchange: Exchange = first.space._engine.exchange
+        self._opened: dict[bytes, list[Opened]] = {}
         for _ in range(devices - 1):
             self.add_device()
 
@@ -121,6 +123,15 @@ class World:
         """Start a relay unless it runs."""
         if relay.server is None:
             relay.boot()
+
+    def opened(self, envelopes: Iterable[bytes]) -> list[Opened]:
+        """Open what can be opened, as any member can, and pass over the rest; each once, however often it is asked for."""
+        found: list[Opened] = []
+        for raw in envelopes:
+            if raw not in self._opened:
+                self._opened[raw] = self.exchange.open_all([raw])
+            found += self._opened[raw]
+        return found
 
     # --- time ------------------------------------------------------------------------------------------------------------
 

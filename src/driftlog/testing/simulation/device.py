@@ -23,6 +23,7 @@ from driftlog.testing.simulation.files import Image, close_without_care
 from driftlog.testing.simulation.ledger import Broken, Held
 from driftlog.testing.simulation.loop import Host, Killed
 from driftlog.testing.simulation.mending import mend
+from driftlog.testing.simulation.subscribers import Subscribers
 from driftlog.testing.simulation.versions import Version
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Process:
         self._stop = asyncio.Event()
         self._main: asyncio.Task[None] | None = None
         device.world.device_by_host[self.host] = device
+        self.subscribers = Subscribers(device, space, self.host)
 
     def sync(self, urls: list[str]) -> None:
         """Begin to converse with relays."""
@@ -114,6 +116,7 @@ class Device:
         self._entropy = world.random(f"entropy of {name}")
         self._boots = 0
         self._is_opening = False
+        self._forgiven = 0
         number = len(world.devices)
         self.drive = world.disk.give_drive(name, self._is_at_work) if world.has_drives and number % 2 == 0 else None
         self.path = str(world.disk.path(name))
@@ -178,6 +181,8 @@ class Device:
         """Open the same file in another process, which does not sync."""
         try:
             self.processes.append(self._process(self._open()))
+            for process in self.processes:
+                process.subscribers.look_from_now_on()
         except Killed:
             if self.drive is not None and self.drive.is_dead:
                 self.world.killed(self.processes[0].host)
@@ -265,9 +270,9 @@ class Device:
     def _forgive(self, error: StorageError) -> None:
         """Pass over what is the drive's fault."""
         self.world.note(f"{self.name}: {type(error).__name__}: {self.without_path(str(error))}")
-        if self.drive is None or not self.drive.raised:
+        if self.drive is None or self.drive.raised == self._forgiven:
             raise error
-        self.drive.raised = 0
+        self._forgiven = self.drive.raised
 
     def without_path(self, text: str) -> str:
         """Leave out of a text where the file is, which no two runs have in common."""

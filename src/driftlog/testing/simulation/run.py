@@ -100,6 +100,9 @@ def _look(world: World, number: int) -> None:
     up = world.up()
     if up:
         world.ledger.note_settled(up[number % len(up)])
+    for device in up:
+        for process in device.processes:
+            process.subscribers.check()
     for relay in world.relays:
         if relay.server is not None:
             world.ledger.check_confirmed(relay, relay.server.places())

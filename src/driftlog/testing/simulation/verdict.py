@@ -127,6 +127,8 @@ def judge(world: World) -> None:
             status = space.status()
             _compare(name, space, status, fresh, expected, has_lost_files=world.ledger.has_lost_files)
             _check_told(name, status, model.forked)
+            for process in device.processes:
+                process.subscribers.end()
         world.ledger.check_settled({line.timestamp for line in expected})
     missing = world.ledger.missing_from({line.timestamp for line in expected})
     if missing:

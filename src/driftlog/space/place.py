@@ -5,7 +5,8 @@ not write over it. Nobody would find again what is then appended, and live queri
 writes looks first, and who waits for other processes' writes looks too. By the file's number, as SQLite does it where it
 keeps a journal beside the file; in WAL mode it does not look.
 
-Where a VFS stands for the disk, a name is nothing that the system knows, and nobody looks.
+Where a VFS stands for the disk, a name is nothing that the system knows, and nobody looks; nor on Windows, where an open
+file stays where it is, and a look would have to open it.
 """
 
 import os
@@ -19,7 +20,7 @@ class Place:
     def __init__(self, path: str, name: str) -> None:
         """`path` is for words, `name` what to look at: empty if there is nothing to be looked at."""
         self._path = path
-        self._name = name
+        self._name = "" if os.name == "nt" else name
         self._number = self._look()
 
     def check(self) -> None:

@@ -30,8 +30,8 @@ from driftlog.testing.simulation.loop import Host, Killed
 if TYPE_CHECKING:
     from driftlog.testing.simulation.device import Device
 
-SHARE: Final = 0.12
-"""Of processes that have subscribers: those of all would cost a seed a third of its time."""
+SHARE: Final = 0.1
+"""Of processes that have subscribers: those of all would cost a seed a fifth more."""
 QUERIES: Final = 3
 """Of each, besides one of the engine's own state."""
 LOOK_MS: Final = 1_000

@@ -11,6 +11,7 @@ from typing import Final
 from driftlog.testing.simulation.faults import FAULTS, heal
 from driftlog.testing.simulation.files import Disk
 from driftlog.testing.simulation.plan import WORK, Plan
+from driftlog.testing.simulation.signatures import verified_once
 from driftlog.testing.simulation.verdict import await_convergence, judge
 from driftlog.testing.simulation.versions import Version
 from driftlog.testing.simulation.world import World
@@ -50,7 +51,7 @@ def _run(plan: Plan, versions: Sequence[Version], disk: Disk) -> Outcome:
     failure: str | None = None
     converged_ms = 0
     world = World(plan.seed, versions, disk, devices=plan.devices, relays=plan.relays, has_drives=plan.has_drives)
-    with world.loop:
+    with world.loop, verified_once():
         try:
             _act(world, plan)
             heal(world)

@@ -64,7 +64,7 @@ def connect(
     page_bytes: int = PAGE_BYTES,
     vfs: str = "",
     may_be_immutable: bool = False,
-    identify: Callable[[apsw.Connection], None] = _nothing,
+    identify: Callable[[apsw.Connection], object] = _nothing,
 ) -> apsw.Connection:
     """Open a connection with Driftlog's settings. `:memory:` is allowed; a file that cannot be written is opened so.
 
@@ -93,7 +93,7 @@ def _configure(connection: apsw.Connection, durability: Durability, page_bytes: 
     connection.pragma("temp_store", "memory")
     connection.pragma("cache_size", -CACHE_KIB)
     connection.pragma("mmap_size", 0)
-    connection.pragma("trusted_schema", 0)
+    connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
     # A misspelt "column" in double quotes would otherwise quietly be a string.
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
@@ -105,7 +105,7 @@ def _configure(connection: apsw.Connection, durability: Durability, page_bytes: 
         connection.pragma("page_size", page_bytes)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full" if durability == "full" else "normal")
-        connection.pragma("wal_autocheckpoint", AUTOCHECKPOINT_BYTES // page_bytes)
+        connection.wal_autocheckpoint(AUTOCHECKPOINT_BYTES // page_bytes)
 
 
 def _open(path: str, flags: int, vfs: str) -> apsw.Connection:

@@ -132,10 +132,10 @@ def is_empty(connection: apsw.Connection) -> bool:
     )
 
 
-def identify(connection: apsw.Connection, path: str | Path) -> None:
-    """Raise unless the file is empty or a space that this Driftlog can read. Changes nothing."""
+def identify(connection: apsw.Connection, path: str | Path) -> bool:
+    """Raise unless the file is empty or a space that this Driftlog can read; tell whether it is one. Changes nothing."""
     if is_empty(connection):
-        return
+        return False
     if connection.pragma("application_id") != APPLICATION_ID:
         raise NotADriftlogFile(f"{path} is an SQLite database, but not a Driftlog space; choose another path")
     version = connection.pragma("user_version")
@@ -148,3 +148,4 @@ def identify(connection: apsw.Connection, path: str | Path) -> None:
         raise NewerFormat(
             f"{path} has format {version}, this Driftlog reads up to {FORMAT}; update Driftlog, the file was left as it is"
         )
+    return True

@@ -41,8 +41,13 @@ def open_space(
     vfs: str,
 ) -> Space:
     """Open the space at `path`, or found one there."""
-    with _connected(path, durability, vfs) as connection:
-        keys = _found(connection, program, path, entropy) or _read(connection, program, path)
+    with _connected(path, durability, vfs) as (connection, is_space):
+        keys = None if is_space else _found(connection, program, path, entropy)
+        if keys is None:
+            if not is_space:
+                # Between connecting and now another process has made it something.
+                schema.identify(connection, path)
+            keys = _read(connection, program, path)
         engine = Engine(
             connection,
             program,
@@ -74,8 +79,12 @@ def join_space(
         )
     if not crypto_keys.is_for(invite):
         raise InvalidInvite("the invite's key is not the one that its space was founded with; ask for a new invite")
-    with _connected(path, durability, vfs) as connection:
-        keys = _write(connection, program, path, entropy(SEED_BYTES), invite.genesis, invite.epoch_key)
+    with _connected(path, durability, vfs) as (connection, is_space):
+        keys = (
+            None
+            if is_space
+            else _write(connection, program, path, entropy(SEED_BYTES), invite.genesis, invite.epoch_key)
+        )
         if keys is None:
             raise UnusableFile(f"{path} exists already; join with the path of a new file, this one was left as it is")
         return Space(
@@ -86,8 +95,14 @@ def join_space(
 
 
 @contextmanager
-def _connected(path: str | Path, durability: Durability, vfs: str) -> Iterator[apsw.Connection]:
-    """Connect, and let go of the file again if what follows fails."""
+def _connected(path: str | Path, durability: Durability, vfs: str) -> Iterator[tuple[apsw.Connection, bool]]:
+    """Connect, and let go of the file again if what follows fails; with it, whether there was a space in the file."""
+    is_space = False
+
+    def identify(connection: apsw.Connection) -> None:
+        nonlocal is_space
+        is_space = schema.identify(connection, path)
+
     with storage_errors(str(path)), _damaged_tables(path):
         connection = connect(
             path,
@@ -95,10 +110,10 @@ def _connected(path: str | Path, durability: Durability, vfs: str) -> Iterator[a
             page_bytes=schema.PAGE_BYTES,
             vfs=vfs,
             may_be_immutable=True,
-            identify=lambda opened: schema.identify(opened, path),
+            identify=identify,
         )
         try:
-            yield connection
+            yield connection, is_space
         except BaseException:
             connection.close()
             raise
@@ -125,8 +140,6 @@ def _write(
     connection: apsw.Connection, program: Program, path: str | Path, seed: bytes, genesis: Genesis, epoch_key: bytes
 ) -> SpaceKeys | None:
     """Make a space in an empty file; None if it is not empty. Of two processes that try, one does and the other is told."""
-    if not schema.is_empty(connection):
-        return None
     keys = SpaceKeys.of(seed, genesis, epoch_key)
     # Even where durability is relaxed: an invite may be given to others as soon as this returns, and a space that was
     # forgotten would be founded again as another one.
@@ -148,8 +161,6 @@ def _write(
 
 
 def _read(connection: apsw.Connection, program: Program, path: str | Path) -> SpaceKeys:
-    # Once more: between connecting and now it may have become a space.
-    schema.identify(connection, path)
     meta = Meta(connection)
     app_name, stated, device = meta.get("app"), meta.get("genesis"), meta.get("device")
     if app_name is None or stated is None or device is None:

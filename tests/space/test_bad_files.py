@@ -321,3 +321,42 @@ def test_a_link_that_was_wrapped_in_white_space_is_whole(tmp_path: Path, link: s
 def test_an_invite_to_another_apps_space_is_refused_by_both_names(tmp_path: Path, link: str) -> None:
     message = "the invite is for the app 'org.example.todos', this is 'org.example.others'; open it with that app"
     refuse_link(tmp_path, link, OtherApp, message, OTHER_APP)
+
+
+# --- another process, between two looks -----------------------------------------------------------------------------------
+
+
+def drawing_after(act: Callable[[], object]) -> Callable[[int], bytes]:
+    """Give an entropy that does something the first time it is drawn from: when a file was found empty."""
+    left = [act]
+
+    def entropy(count: int) -> bytes:
+        while left:
+            left.pop()()
+        return os.urandom(count)
+
+    return entropy
+
+
+def test_a_file_in_which_another_founds_a_space_meanwhile_is_opened_as_that_space(tmp_path: Path) -> None:
+    path = tmp_path / "todos.db"
+    found: list[bytes] = []
+
+    def found_one() -> None:
+        with APP.open(path) as first:
+            found.append(first.space_id)
+
+    with APP.open(path, entropy=drawing_after(found_one)) as space:
+        assert [space.space_id] == found
+
+
+def test_a_file_that_another_makes_something_else_meanwhile_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "todos.db"
+
+    def make_a_strangers() -> None:
+        with sqlite3.connect(path) as stranger:
+            stranger.execute("CREATE TABLE note (text TEXT)")
+        stranger.close()
+
+    with pytest.raises(NotADriftlogFile, match=r"todos\.db is an SQLite database, but not"):
+        APP.open(path, entropy=drawing_after(make_a_strangers))

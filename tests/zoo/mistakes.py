@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from driftlog.testing.simulation.example import VERSIONS
-from driftlog.testing.simulation.faults import FAULTS, on_disks
+from driftlog.testing.simulation.faults import FAULTS, KINDS_OF_DISKS
 from driftlog.testing.simulation.plan import Plan, draw
 from driftlog.testing.simulation.run import run
 
@@ -62,12 +62,17 @@ def find(mistake: Mistake, trials_max: int | None = None) -> Found | None:
 
 def seeds() -> Iterator[Trial]:
     """Give the simulator's runs, from seed 1 on, with honest disks: the fewer kinds of fault, the sooner each is met."""
-    return _seeds(frozenset(FAULTS) - on_disks.KINDS)
+    return _seeds(frozenset(FAULTS) - KINDS_OF_DISKS)
 
 
 def seeds_of_disks() -> Iterator[Trial]:
     """Give runs with faults of disks only."""
-    return _seeds(on_disks.KINDS)
+    return _seeds(KINDS_OF_DISKS)
+
+
+def seeds_of_rotting_relays() -> Iterator[Trial]:
+    """Give runs in which nothing happens but that relays' files rot."""
+    return _seeds(frozenset({"bits rot in the file of a relay"}))
 
 
 def _seeds(kinds: frozenset[str]) -> Iterator[Trial]:

@@ -14,7 +14,7 @@ from driftlog._protocol.device_values import Phase, SyncState
 from driftlog._sqlite.connection import Durability
 from driftlog._sqlite.sqltext import fold, quote
 from driftlog._store.log import HELD
-from driftlog.errors import DriftlogError, ForbiddenSQL, InvalidEvent, StorageError
+from driftlog.errors import DriftlogError, ForbiddenSQL, InvalidEvent, StorageError, UnusableFile
 from driftlog.space.app import App
 from driftlog.space.replica import SpaceReplica
 from driftlog.space.space import Space
@@ -99,12 +99,14 @@ class Process:
 class Device:
     """A device: its file, its clock, its version of the app, and the processes that have the file open."""
 
-    def __init__(self, world: "World", name: str, version: int) -> None:
+    def __init__(self, world: "World", name: str, version: int, *, is_on_drive: bool) -> None:
         self.world = world
         self.name = name
         self.version = version
         self.clock = DeviceClock(world.loop)
         self.processes: list[Process] = []
+        self.key = b""
+        """Once it is a member."""
         self.is_lost = False
         self.is_to_stay_down = False
         self.is_ending = False
@@ -116,9 +118,11 @@ class Device:
         self._entropy = world.random(f"entropy of {name}")
         self._boots = 0
         self._is_opening = False
+        self.is_member = False
+        """Its file is there."""
+        self.has_failed_to_join = False
         self._forgiven = 0
-        number = len(world.devices)
-        self.drive = world.disk.give_drive(name, self._is_at_work) if world.has_drives and number % 2 == 0 else None
+        self.drive = world.disk.give_drive(name, self._is_at_work) if is_on_drive else None
         self.path = str(world.disk.path(name))
         """Where its file is."""
         is_relaxed = self.drive is not None and world.random(f"durability of {name}").random() < RELAXED
@@ -144,22 +148,32 @@ class Device:
         """Begin the space that all others join."""
         self._begin(self._open())
 
-    def join(self, link: str) -> None:
-        """Join the space with a new file."""
-        self._begin(
-            self.app.join(
-                self.path,
-                link,
-                durability=self.durability,
-                clock=self.clock,
-                entropy=self.entropy,
-                vfs=self.world.disk.vfs(self.name),
-            )
-        )
+    def join(self) -> None:
+        """Join the space with a new file. Where the disk is in the way, it is tried again until it is done."""
+        try:
+            space = self._joined()
+        except Killed:
+            self._bury()
+            self.world.later(0, lambda: self.world.start(self))
+        except StorageError as error:
+            self._forgive(error)
+            self.world.later(1_000, lambda: self.world.start(self))
+        except UnusableFile as error:
+            # Its user is told that there is something at the path. It can only be what an earlier try has made.
+            self.world.note(f"{self.name}: {self.without_path(str(error))}")
+            if not self.has_failed_to_join:
+                raise
+            self.is_member = True
+            self.boot()
+        else:
+            self._begin(space)
 
     def boot(self) -> None:
-        """Open the file that is there, in the first process."""
+        """Open the file that is there, in the first process; join, if that has not come about yet."""
         assert not self.processes
+        if not self.is_member:
+            self.join()
+            return
         with self._file() as ask:
             before = self._local_rows(ask)
         try:
@@ -172,6 +186,8 @@ class Device:
             self._forgive(error)
             self.world.later(1_000, lambda: self.world.start(self))
             return
+        if space.space_id != self.world.space:
+            raise Broken(f"{self.name} has opened its file, and it is another space")
         self._begin(space)
         self.world.ledger.check_kept(self)
         if not before.items() <= self._local_rows(self._ask).items():
@@ -244,8 +260,7 @@ class Device:
         self.world.disk.put(self.name, image)
 
     def _open(self) -> Space:
-        self._is_opening = True
-        try:
+        with self._opening():
             return self.app.open(
                 self.path,
                 durability=self.durability,
@@ -253,6 +268,26 @@ class Device:
                 entropy=self.entropy,
                 vfs=self.world.disk.vfs(self.name),
             )
+
+    def _joined(self) -> Space:
+        with self._opening():
+            return self.app.join(
+                self.path,
+                self.world.link,
+                durability=self.durability,
+                clock=self.clock,
+                entropy=self.entropy,
+                vfs=self.world.disk.vfs(self.name),
+            )
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        self._is_opening = True
+        try:
+            yield
+        except (Killed, StorageError):
+            self.has_failed_to_join |= not self.is_member
+            raise
         finally:
             self._is_opening = False
 
@@ -280,6 +315,7 @@ class Device:
 
     def _begin(self, space: Space) -> None:
         self.key = space.device
+        self.is_member = True
         process = self._process(space)
         self.processes.append(process)
         self.urls = self.world.urls_of(self)
@@ -313,8 +349,17 @@ class Device:
         if is_killed or (self.drive is not None and self.drive.is_dead):
             self.world.killed(process.host)
 
+    def confirmed_by(self, url: str) -> int:
+        """Give the number of its last envelope that it says a relay has."""
+        # What `status()` shows, without the rest of it: this is asked often.
+        with self.space._engine.reading() as store:
+            mark = store.meta.relay(url)
+        return 0 if mark is None else mark.confirmed_seq
+
     def events(self) -> set[Timestamp]:
         """Give all events in the file, whether or not it is open."""
+        if not self.is_member:
+            return set()
         if self.processes:
             return {Timestamp(*row) for row in self._ask(_EVENTS)}
         with self._file() as ask:
@@ -326,6 +371,8 @@ class Device:
 
     def held(self) -> Held:
         """Give all events and envelopes in the file, by a connection of its own: the processes' may be dead."""
+        if not self.is_member:
+            return Held(set(), set())
         with self._file() as ask:
             return Held({Timestamp(*row) for row in ask(_EVENTS)}, {hashed for (hashed,) in ask(_ENVELOPES)})
 

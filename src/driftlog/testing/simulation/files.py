@@ -84,6 +84,13 @@ class Disk:
         for end, data in image.content.items():
             (self._root / f"{name}{end}").write_bytes(data)
 
+    def overwrite(self, name: str, image: Image) -> None:
+        """Make a database's files what an image of the same sizes says, under whoever has them open."""
+        path = self.path(name)
+        for end, data in image.content.items():
+            with path.with_name(f"{name}{end}").open("r+b") as file:
+                file.write(data)
+
     @contextmanager
     def kept(self, name: str) -> Iterator[None]:
         """Have within whoever uses a database's files let go of them, and leave them as they were, or as a cut left them."""

@@ -14,6 +14,7 @@ from driftlog._core.ids import DeviceKey, short
 from driftlog._core.version_vector import VersionVector
 from driftlog._sqlite.rows import raw_rows
 from driftlog._store.log import State
+from driftlog.errors import Corrupt
 from driftlog.space.space import Space
 from driftlog.space.status import Status
 from driftlog.testing.fleet import exchange
@@ -58,7 +59,10 @@ def difference(world: World) -> str | None:
     for relay in world.relays:
         if relay.server is None:
             return f"{relay.name} does not run"
-        vectors.append(relay.server.heads(world.space))
+        try:
+            vectors.append(relay.server.heads(world.space))
+        except Corrupt:
+            return f"the file of {relay.name} is damaged"
         names.append(relay.name)
     forked = forked_keys([device.space for device in devices])
     shown = [{key: heads for key, heads in vector.items() if key not in forked} for vector in vectors]

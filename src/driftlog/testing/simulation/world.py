@@ -59,8 +59,7 @@ class World:
         for relay in self.relays:
             relay.boot()
         self.devices: list[Device] = []
-        first = Device(self, "a", self.draws.randrange(len(versions)))
-        self.devices.append(first)
+        first = self.new_device(self.draws.randrange(len(versions)))
         first.found()
         self.space = SpaceId(first.space.space_id)
         self.link = first.space.invite()
@@ -75,12 +74,14 @@ class World:
         """Let a new device join, with the newest app once everything is healed."""
         count = len(self.versions)
         device = self.new_device(count - 1 if self.is_healed else self.draws.randrange(count))
-        device.join(self.link)
+        device.join()
         return device
 
-    def new_device(self, version: int) -> Device:
-        """Make a device that has no file yet."""
-        device = Device(self, "abcdefghijklmnopqrstuvwxyz"[len(self.devices)], version)
+    def new_device(self, version: int, *, is_on_drive: bool = False) -> Device:
+        """Make a device that has no file yet; where there are drives, every second is on one in any case."""
+        number = len(self.devices)
+        is_on_drive |= self.has_drives and number % 2 == 0
+        device = Device(self, "abcdefghijklmnopqrstuvwxyz"[number], version, is_on_drive=is_on_drive)
         self.devices.append(device)
         return device
 
@@ -156,6 +157,8 @@ class World:
     def run_until(self, time_ms: int) -> None:
         """Let everything happen up to a time."""
         self.loop.run_until(time_ms)
+        for relay in self.relays:
+            relay.look()
         self.check()
 
     def check(self) -> None:

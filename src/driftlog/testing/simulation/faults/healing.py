@@ -25,6 +25,7 @@ def heal(world: World) -> None:
         relay.set_quota(SPACE_BYTES_MAX)
         if relay.server is None:
             relay.boot()
+        relay.verify()
         if was_forked:
             world.ledger.relay_lost()
     newest = len(world.versions) - 1

@@ -118,6 +118,7 @@ def a_device_is_copied(world: World, rng: random.Random) -> None:
     world.count("a device is copied", device.name)
     world.ledger.may_fork.add(device.space.device)
     twin = world.new_device(device.version)
+    twin.is_member = True
     world.disk.put(twin.name, world.disk.take(device.name))
     twin.boot()
 

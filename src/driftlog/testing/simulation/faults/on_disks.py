@@ -11,7 +11,7 @@ from driftlog.testing.disk import Fault, OneFault, Room
 from driftlog.testing.disk.faults import Kind
 from driftlog.testing.simulation.device import Device
 from driftlog.testing.simulation.drive import Drive
-from driftlog.testing.simulation.faults.registry import FAULTS, fault, fault_of_drives
+from driftlog.testing.simulation.faults.registry import fault, fault_of_drives
 from driftlog.testing.simulation.files import Image
 from driftlog.testing.simulation.mending import mend
 from driftlog.testing.simulation.relay import RelayHost
@@ -90,14 +90,14 @@ def a_device_dies_while_it_writes(world: World, rng: random.Random) -> None:
 def the_disk_of_a_device_is_full(world: World, rng: random.Random) -> None:
     found = _device(world, rng)
     if found is not None:
-        _full(world, rng, found[1], "the disk of a device is full")
+        full(world, rng, found[1], "the disk of a device is full")
 
 
 @fault_of_drives
 def the_disk_of_a_device_fails_once(world: World, rng: random.Random) -> None:
     found = _device(world, rng)
     if found is not None:
-        _fails_once(world, rng, found[1], "the disk of a device fails once")
+        fails_once(world, rng, found[1], "the disk of a device fails once")
 
 
 @fault_of_drives
@@ -110,8 +110,7 @@ def the_power_of_a_relay_is_cut(world: World, rng: random.Random) -> None:
         def cut() -> None:
             world.count("the power of a relay is cut", relay.name)
             drive.cut_power(seed)
-            assert relay.server is not None
-            relay.server.host.is_doomed = True
+            relay.doom()
 
         drive.end_at(rng.randint(0, CHANGES_MAX // 3), cut)
 
@@ -120,14 +119,14 @@ def the_power_of_a_relay_is_cut(world: World, rng: random.Random) -> None:
 def the_disk_of_a_relay_is_full(world: World, rng: random.Random) -> None:
     found = _relay(world)
     if found is not None:
-        _full(world, rng, found[1], "the disk of a relay is full")
+        full(world, rng, found[1], "the disk of a relay is full")
 
 
 @fault_of_drives
 def the_disk_of_a_relay_fails_once(world: World, rng: random.Random) -> None:
     found = _relay(world)
     if found is not None:
-        _fails_once(world, rng, found[1], "the disk of a relay fails once")
+        fails_once(world, rng, found[1], "the disk of a relay fails once")
 
 
 @fault
@@ -142,29 +141,56 @@ def bits_rot_in_a_file(world: World, rng: random.Random) -> None:
         world.count("bits rot in a file", device.name)
         before = device.events()
         if rng.random() < ROT_AT_REST:
-            with closing(apsw.Connection(device.path)) as connection:
-                connection.pragma("user_version")  # the WAL is read, and on closing moved into the database
+            _move_wal(world, device.name)
         world.disk.put(device.name, _rotten(world.disk.take(device.name), rng))
         mend(device, before)
         world.later(rng.choice((0, 1_000, 20_000)), lambda: world.start(device))
 
 
-def _rotten(image: Image, rng: random.Random) -> Image:
+@fault
+def bits_rot_in_the_file_of_a_relay(world: World, rng: random.Random) -> None:
+    """While nobody has it open, or under the relay that runs. What it then hands out must be true, or it must say so."""
+    up = [relay for relay in world.relays if relay.server is not None]
+    if not up:
+        return
+    relay = rng.choice(up)
+    is_at_rest = rng.random() < 0.5
+    if is_at_rest:
+        relay.crash()
+    relay.rot()
+    world.count("bits rot in the file of a relay", f"{relay.name} {'at rest' if is_at_rest else 'while it runs'}")
+    if is_at_rest:
+        if rng.random() < ROT_AT_REST:
+            _move_wal(world, relay.name)
+        world.disk.put(relay.name, _rotten(world.disk.take(relay.name), rng, bits=(1, 5, 20)))
+        world.later(rng.choice((0, 1_000, 20_000)), lambda: world.start_relay(relay))
+    else:
+        world.disk.overwrite(relay.name, _rotten(world.disk.take(relay.name), rng, bits=(1, 5, 20)))
+
+
+def _move_wal(world: World, name: str) -> None:
+    with closing(apsw.Connection(str(world.disk.path(name)), vfs=world.disk.vfs(name) or None)) as connection:
+        connection.pragma("user_version")  # the WAL is read, and on closing moved into the database
+
+
+def _rotten(image: Image, rng: random.Random, *, bits: tuple[int, ...] = (1, 1, 2, 5)) -> Image:
     ends = [end for end in ("", "-wal") if image.content.get(end)]
     end = rng.choices(ends, [len(image.content[end]) for end in ends])[0]
     data = bytearray(image.content[end])
-    for _ in range(rng.choice((1, 1, 2, 5))):
+    for _ in range(rng.choice(bits)):
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
     return Image({**image.content, end: bytes(data)})
 
 
-def _full(world: World, rng: random.Random, drive: Drive, name: str) -> None:
+def full(world: World, rng: random.Random, drive: Drive, name: str, *, rooms: tuple[int, ...] = (0, 0, 4_000)) -> None:
+    """Let a drive be full for a while, once so many bytes have been written."""
     if drive.trouble is None:
-        drive.trouble = trouble = _counted(Room(rng.choice((0, 0, 4_000))), lambda: world.count(name))
+        drive.trouble = trouble = _counted(Room(rng.choice(rooms)), lambda: world.count(name))
         world.later(rng.choice((5_000, 20_000, 90_000)), lambda: _end(drive, trouble))
 
 
-def _fails_once(world: World, rng: random.Random, drive: Drive, name: str) -> None:
+def fails_once(world: World, rng: random.Random, drive: Drive, name: str) -> None:
+    """Let one of the next operations of a drive fail."""
     if drive.trouble is None:
 
         def failed() -> None:
@@ -193,7 +219,3 @@ def _counted(trouble: Fault, once: Callable[[], None]) -> Fault:
             raise
 
     return ask
-
-
-KINDS: Final = frozenset(name for name, kind in FAULTS.items() if kind.inject.__module__ == __name__)
-"""The names of these faults, for runs with no others, or without them."""

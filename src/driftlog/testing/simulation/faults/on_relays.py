@@ -60,11 +60,11 @@ def a_relay_is_set_back(world: World, rng: random.Random) -> None:
     relay = _one_up(world, rng)
     if relay is None:
         return
-    image = world.disk.take(relay.name)
+    image, may_be_damaged = world.disk.take(relay.name), relay.may_be_damaged
 
     def set_back() -> None:
         world.count("a relay is set back", relay.name)
-        relay.put(image)
+        relay.put(image, may_be_damaged=may_be_damaged)
         world.ledger.relay_lost()
 
     world.later(rng.choice((500, 3_000, 10_000)), set_back)
@@ -78,10 +78,11 @@ def relays_change_places(world: World, _: random.Random) -> None:
     world.count("relays change places")
     for relay in world.relays:
         relay.crash()
+    may_be_damaged = any(relay.may_be_damaged for relay in world.relays)
     images = [world.disk.take(relay.name) for relay in world.relays]
     others = [*images[1:], images[0]] if len(images) > 1 else [None]
     for relay, image in zip(world.relays, others, strict=True):
-        relay.put(image)
+        relay.put(image, may_be_damaged=may_be_damaged)
     world.ledger.relay_lost()
 
 

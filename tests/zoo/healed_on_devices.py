@@ -16,9 +16,7 @@ from driftlog._store.intake import Intake
 from driftlog._store.log import Log
 from driftlog._store.store import Store
 from driftlog._store.tail import Tail
-from driftlog.space import replica as replica_module
 from driftlog.space.exchange import Exchange
-from driftlog.space.replica import SpaceReplica
 from tests.zoo.mistakes import Zoo
 
 ZOO = Zoo()
@@ -117,27 +115,6 @@ def a_change_while_the_outbox_is_loaded_is_forgotten(patch: pytest.MonkeyPatch) 
     """The flag is cleared after the work and not before it."""
     real = outbox.changed
     patch.setattr(outbox, "changed", lambda box: box if box.loading is Loading.ASKED else real(box))
-
-
-@ZOO.within(40)
-def what_another_relay_confirmed_is_confirmed_by_the_new_one(patch: pytest.MonkeyPatch) -> None:
-    """A wiped server is shown as holding everything."""
-    real = replica_module._mark
-
-    def mark(store: Any, url: str, birthday: Any) -> Any:
-        before = store.meta.relay(url)
-        found = real(store, url, birthday)
-        return found if before is None else found._replace(confirmed_seq=before.confirmed_seq)
-
-    patch.setattr(replica_module, "_mark", mark)
-    real_confirmed = SpaceReplica._confirmed_seq
-    patch.setattr(
-        SpaceReplica,
-        "_confirmed_seq",
-        lambda self, store, before, head, *, is_all: max(
-            before, real_confirmed(self, store, before, head, is_all=is_all)
-        ),
-    )
 
 
 @ZOO.within(40)

@@ -5,13 +5,11 @@ from typing import Any
 
 import pytest
 
-from driftlog._core.ids import Position
 from driftlog._core.version_vector import Head
 from driftlog._protocol import relay_session
 from driftlog._protocol.limits import WINDOW_FRAMES
 from driftlog._protocol.messages import Read, Refusal
-from driftlog._protocol.position_runs import NO_RUNS
-from driftlog._protocol.relay_session import Accepted, Outcome, PageRead, Paging, Rejected
+from driftlog._protocol.relay_session import Outcome, PageRead, Paging, Rejected
 from driftlog.relay import reading as reading_module
 from driftlog.relay.group_commit import GroupCommit
 from driftlog.relay.reading import Reading
@@ -64,7 +62,7 @@ def a_page_begins_one_too_late(patch: pytest.MonkeyPatch) -> None:
 @ZOO.within(40)
 def pages_are_read_without_an_order(patch: pytest.MonkeyPatch) -> None:
     """The cursor is then past what was not sent yet."""
-    patch.setattr(reading_module, "_ROWS", reading_module._ROWS.replace("ORDER BY id", "ORDER BY hash"))
+    patch.setattr(reading_module, "_ROWS", reading_module._ROWS.replace("ORDER BY id", "ORDER BY envelope.hash"))
 
 
 @ZOO.within(40)
@@ -87,36 +85,6 @@ def a_page_that_was_read_before_a_new_beginning_counts_for_it(patch: pytest.Monk
         return real(session, state, replace(event, walk=state.walk) if isinstance(event, PageRead) else event)
 
     patch.setattr(relay_session, "_live", live)
-
-
-@ZOO.within(40)
-def a_device_is_sent_what_it_has_just_sent(patch: pytest.MonkeyPatch) -> None:
-    """An echo: every change costs its author the way down as well."""
-    patch.setattr(relay_session, "joined", lambda *_, **__: NO_RUNS)
-
-
-@ZOO.within(40)
-def who_asks_for_what_it_lacks_is_sent_everything(patch: pytest.MonkeyPatch) -> None:
-    """A relay that scans and sends a whole history at each connection."""
-
-    def prove(_self: Reading, _space: Any, _heads: Any) -> Any:
-        return relay_session.Proved(Position(0), {})
-
-    patch.setattr(Reading, "prove", prove)
-
-
-@ZOO.within(40)
-def a_second_history_of_a_device_takes_the_place_of_the_first(patch: pytest.MonkeyPatch) -> None:
-    """Upsert by number: the envelope at a place is replaced, and who has read on never sees it."""
-
-    def refuse_fork(self: Writing, device: int, envelope: Any, _refusal: Any) -> Accepted:
-        self._connection.execute(
-            "UPDATE envelope SET hash = ?, raw = ? WHERE device = ? AND batch_seq = ?",
-            (envelope.hash, envelope.raw, device, envelope.header.batch_seq),
-        )
-        return Accepted(Position(1))
-
-    patch.setattr(Writing, "_refuse_fork", refuse_fork)
 
 
 @ZOO.within(40)

@@ -78,16 +78,14 @@ class Ledger:
         if not self._world.is_honest or self.has_lost_files:
             return
         for device in self._world.up():
-            # What `status()` shows as confirmed, without the rest of it: this is asked often.
-            with device.space._engine.reading() as store:
-                mark = store.meta.relay(relay.url)
-            number = 0 if mark is None else mark.confirmed_seq
+            number = device.confirmed_by(relay.url)
             if number and (device.space.device, number) not in held:
                 raise Broken(f"{relay.name} acknowledged envelope {number} of {device.name}, and did not have it")
 
     def losing(self, device: "Device", then: set[Timestamp], before: set[Timestamp] | None = None) -> None:
         """A device's file is about to be gone, or to hold only `then`; `before` says what it held if it is gone already."""
         self.has_lost_files = self.has_set_back = True
+        self._world.traffic.device_changed(device)
         # What is in an older copy of the file is there still.
         self._excuse(device, (device.events() if before is None else before) - then)
         # Until it syncs again it need not know what it had; in the end all must be there.
@@ -95,6 +93,7 @@ class Ledger:
 
     def power_was_cut(self, device: "Device", before: Held) -> None:
         """Power has gone under a device that held `before`; what it may have lost is what relaxed durability may."""
+        self._world.traffic.device_changed(device)
         after = device.held()
         lost, envelopes = before.events - after.events, before.envelopes - after.envelopes
         others = [other for other in self._world.here() if other is not device]

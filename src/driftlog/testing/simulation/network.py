@@ -118,6 +118,8 @@ class Network:
     def __init__(self, loop: VirtualLoop, rng: random.Random) -> None:
         self.loop = loop
         self.taps: dict[int, Tap] = {}
+        self.watch: Callable[[End, bytes], None] = lambda _, __: None
+        """Told of each message before a tap sees it."""
         self.doors: dict[str, Door] = {}
         self.ends: dict[int, End] = {}
         """The open ends, by number; those that devices opened have even numbers."""
@@ -152,6 +154,7 @@ class Network:
     def carry(self, end: End, data: bytes) -> None:
         """Take a message to the other end, through all taps."""
         self.loop.trace.data(data)
+        self.watch(end, data)
         passages = [Passage(data)]
         for tap in list(self.taps.values()):
             passages = [

@@ -190,6 +190,7 @@ class RelayHost:
         for server in (self.server, self.twin):
             if server is not None:
                 server.may_be_damaged = True
+        self._world.traffic.relay_changed(self)
         self._world.ledger.relay_lost()
 
     def look(self) -> None:
@@ -253,6 +254,7 @@ class RelayHost:
         self.crash()
         self._held = set()
         self.may_be_damaged = False
+        self._world.traffic.relay_changed(self)
         self._world.disk.remove(self.name)
 
     def doom(self) -> None:
@@ -272,6 +274,7 @@ class RelayHost:
         assert self.server is not None
         if self.twin is None:
             name = f"{self.name}-twin"
+            self._world.traffic.relay_changed(self)
             self._world.disk.put(name, self._world.disk.take(self.name))
             try:
                 self.twin = self._server(name)
@@ -288,6 +291,7 @@ class RelayHost:
             self.twin.crash()
             self._world.disk.remove(self.twin.name)
             self.twin = None
+            self._world.traffic.relay_changed(self)
 
     def draw_end(self, rng: random.Random) -> End | None:
         """Choose one of the connections."""

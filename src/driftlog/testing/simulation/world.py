@@ -14,6 +14,7 @@ from driftlog.testing.simulation.loop import Host, VirtualLoop
 from driftlog.testing.simulation.network import Network
 from driftlog.testing.simulation.relay import RelayHost
 from driftlog.testing.simulation.trace import Trace
+from driftlog.testing.simulation.traffic import Traffic
 from driftlog.testing.simulation.versions import Version
 
 BEGIN_MS = 1_800_000_000_000
@@ -47,6 +48,8 @@ class World:
         """What happens to the world happens here, and not in one of its processes."""
         self.network = Network(self.loop, self.random("latencies"))
         self.ledger = Ledger(self)
+        self.traffic = Traffic(self)
+        self.network.watch = self.traffic.carried
         self.device_by_host: dict[Host, Device] = {}
         self.is_honest = True
         """No message was altered and no relay lied so far: what a relay said, it said."""

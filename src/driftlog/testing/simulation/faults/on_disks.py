@@ -166,6 +166,7 @@ def bits_rot_in_the_file_of_a_relay(world: World, rng: random.Random) -> None:
         world.later(rng.choice((0, 1_000, 20_000)), lambda: world.start_relay(relay))
     else:
         world.disk.overwrite(relay.name, _rotten(world.disk.take(relay.name), rng, bits=(1, 5, 20)))
+    world.traffic.check_handed_out(relay, relay.handed_out())
 
 
 def _move_wal(world: World, name: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from driftlog import Space
 from driftlog._sqlite.wal_writes import hints_for
 from driftlog.errors import Corrupt, StorageError
+from driftlog.space import place
 from driftlog.space.others import Found, Others
 from tests.todo_app import TodoAdded, todo_app
 
@@ -17,6 +18,11 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows keeps an open f
 
 COUNT = "SELECT count(*) FROM todo"
 GONE = "moved, deleted or replaced"
+
+
+@pytest.fixture(autouse=True)
+def every_writer_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, "LOOK_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -142,3 +148,21 @@ def test_a_file_that_is_cut_short_under_its_subscribers_is_told(space: Space, tm
     space._engine.deliver()
 
     assert [type(error) for error in failed] == [Corrupt]
+
+
+def test_who_appends_again_and_again_looks_ten_times_a_second(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_000_000.0
+    monkeypatch.setattr(place, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    space.append(TodoAdded(id="2", text="a"))
+    delete(tmp_path / "a.db")
+
+    space.append(TodoAdded(id="3", text="a"))
+
+    now += 0.1
+    with pytest.raises(StorageError, match=GONE):
+        space.append(TodoAdded(id="4", text="a"))
+    with pytest.raises(StorageError, match=GONE):
+        space.append(TodoAdded(id="4", text="a"))

@@ -379,4 +379,4 @@ class Engine:
             )
         if self._transaction_thread == get_ident():
             raise DriftlogError("inside `with space.transaction() as tx`, append with tx.append(...)")
-        self.place.check()
+        self.place.check_now_and_then()

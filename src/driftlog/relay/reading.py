@@ -60,8 +60,8 @@ class Reading:
                 raise
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._connection.close()
+        """Let go of the file. It was read only: what closing one that is damaged raises says nothing new."""
+        abandon(self._connection)
 
     def counts(self) -> Counts:
         """Count what is there."""

@@ -10,7 +10,6 @@ from driftlog._protocol import relay_session
 from driftlog._protocol.limits import WINDOW_FRAMES
 from driftlog._protocol.messages import Read, Refusal
 from driftlog._protocol.relay_session import Outcome, PageRead, Paging, Rejected
-from driftlog.relay import reading as reading_module
 from driftlog.relay.group_commit import GroupCommit
 from driftlog.relay.reading import Reading
 from driftlog.relay.writing import Writing
@@ -51,18 +50,6 @@ def who_is_woken_while_it_reads_sleeps_on(patch: pytest.MonkeyPatch) -> None:
 def a_gap_is_acknowledged(patch: pytest.MonkeyPatch) -> None:
     """What cannot be stored is answered as if it were."""
     acknowledge_refused(patch, Refusal.GAP)
-
-
-@ZOO.within(40)
-def a_page_begins_one_too_late(patch: pytest.MonkeyPatch) -> None:
-    """Off by one at its beginning."""
-    patch.setattr(reading_module, "_ROWS", reading_module._ROWS.replace("id > ?", "id > 1 + ?"))
-
-
-@ZOO.within(40)
-def pages_are_read_without_an_order(patch: pytest.MonkeyPatch) -> None:
-    """The cursor is then past what was not sent yet."""
-    patch.setattr(reading_module, "_ROWS", reading_module._ROWS.replace("ORDER BY id", "ORDER BY envelope.hash"))
 
 
 @ZOO.within(40)

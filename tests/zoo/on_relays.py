@@ -10,6 +10,7 @@ import pytest
 from driftlog._core.ids import Position
 from driftlog._protocol.messages import Refusal
 from driftlog._protocol.relay_session import Accepted, Outcome, PageRead, Rejected
+from driftlog.relay import reading as reading_module
 from driftlog.relay.hub import Hub
 from driftlog.relay.reading import Reading
 from driftlog.relay.store import Job
@@ -90,3 +91,15 @@ def who_joins_is_sent_only_what_comes_after(patch: pytest.MonkeyPatch) -> None:
         return replace(found, start=self.admit(space).position)
 
     patch.setattr(Reading, "prove", prove)
+
+
+@ZOO.within(5)
+def a_page_begins_one_too_late(patch: pytest.MonkeyPatch) -> None:
+    """Off by one at its beginning."""
+    patch.setattr(reading_module, "_ROWS", reading_module._ROWS.replace("id > ?", "id > 1 + ?"))
+
+
+@ZOO.within(5)
+def pages_are_read_without_an_order(patch: pytest.MonkeyPatch) -> None:
+    """The cursor is then past what was not sent yet."""
+    patch.setattr(reading_module, "_ROWS", reading_module._ROWS.replace("ORDER BY id", "ORDER BY envelope.hash"))

@@ -61,7 +61,7 @@ def test_a_new_key_in_the_place_of_another_is_what_a_power_cut_leaves(tmp_path: 
     here.mkdir()
     there.mkdir()
     with SimulatedDisk(here) as disk:
-        disk.faults = OneFault(1, "sync")
+        disk.faults = OneFault(6, "sync")  # once the key is there
         with pytest.raises(StorageError):
             APP.open(here / "todos.db", vfs=disk.vfs)
         disk.faults = None

@@ -3,7 +3,7 @@
 import random
 import ssl
 from collections.abc import Awaitable, Callable
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -115,7 +115,8 @@ class Server:
         self.host.kill()
         self._relay._reading.close()
         close_without_care(self._relay._writing._connection)
-        self._relay._writing.close()
+        with suppress(apsw.Error) if self.may_be_damaged else nullcontext():
+            self._relay._writing.close()
 
     def heads(self, space: SpaceId) -> VersionVector:
         """Give the heads of a space."""
@@ -138,7 +139,7 @@ class Server:
         found: list[tuple[Any, ...]] = []
         try:
             found += raw_rows(self._relay._reading._connection, sql, ())
-        except (apsw.CorruptError, apsw.SQLError):
+        except (apsw.Error, UnicodeDecodeError):
             if not self.may_be_damaged:
                 raise
         return found

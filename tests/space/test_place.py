@@ -17,7 +17,7 @@ from tests.todo_app import TodoAdded, todo_app
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows keeps an open file where it is")
 
 COUNT = "SELECT count(*) FROM todo"
-GONE = "moved, deleted or replaced"
+GONE = "while it was open; nothing was recorded"
 
 
 @pytest.fixture(autouse=True)
@@ -166,3 +166,72 @@ def test_who_appends_again_and_again_looks_ten_times_a_second(
         space.append(TodoAdded(id="4", text="a"))
     with pytest.raises(StorageError, match=GONE):
         space.append(TodoAdded(id="4", text="a"))
+
+
+def many(space: Space, first: int, count: int) -> None:
+    for number in range(first, first + count):
+        space.append(TodoAdded(id=str(number), text="x" * 200))
+
+
+@pytest.mark.parametrize("is_noticed", [True, False], ids=["noticed", "closed before anybody looked"])
+def test_a_file_that_was_moved_holds_all_that_was_recorded(tmp_path: Path, is_noticed: bool) -> None:
+    path, moved = tmp_path / "a.db", tmp_path / "b.db"
+    with todo_app().open(path) as space:
+        many(space, 0, 50)
+        path.rename(moved)
+        if is_noticed:
+            with pytest.raises(StorageError, match=r"was moved or deleted .* would found a new space there"):
+                space.append(TodoAdded(id="lost", text="x"))
+    path.with_name("a.db-device").rename(tmp_path / "b.db-device")
+
+    with todo_app().open(moved) as space:
+        assert space.query(COUNT) == [(50,)]
+        assert space.verify() == []
+
+
+@pytest.mark.parametrize("is_noticed", [True, False], ids=["noticed", "closed before anybody looked"])
+def test_a_backup_that_is_put_in_place_is_not_written_over_by_the_wal_of_the_file_before_it(
+    tmp_path: Path, is_noticed: bool
+) -> None:
+    path, backup = tmp_path / "a.db", tmp_path / "backup.db"
+    with todo_app().open(path) as space:
+        many(space, 0, 20)
+    backup.write_bytes(path.read_bytes())
+    with todo_app().open(path) as space:
+        many(space, 20, 200)
+        backup.replace(path)
+        if is_noticed:
+            with pytest.raises(
+                StorageError, match=r"was replaced by another file .* Close the space and open it again"
+            ):
+                space.append(TodoAdded(id="lost", text="x"))
+
+    with todo_app().open(path) as space:
+        assert space.query(COUNT) == [(20,)]
+        assert space.verify() == []
+
+
+def test_once_the_file_was_found_gone_nothing_is_read_of_it_nor_of_what_is_in_its_place(
+    space: Space, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.db"
+    path.rename(tmp_path / "b.db")
+
+    with pytest.raises(StorageError, match=GONE):
+        space.verify()
+    for read in (lambda: space.query(COUNT), lambda: space.why("todo", "1"), space.status, space.digest):
+        with pytest.raises(StorageError, match=GONE):
+            read()
+
+    (tmp_path / "b.db").rename(path)
+    assert space.query(COUNT) == [(1,)]
+    assert space.verify() == []
+
+
+def test_a_file_of_which_it_cannot_be_told_counts_as_there(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: str) -> os.stat_result:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", fails)
+        space._engine.place.check()

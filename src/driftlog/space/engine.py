@@ -4,7 +4,7 @@ The public `Space` and the replica that the sync driver talks to are two views o
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from threading import get_ident
 from time import sleep
@@ -80,8 +80,8 @@ class Engine:
         self.is_read_only = connection.readonly("main")
         self._connection = connection
         self._connection_name = connection.filename or path
-        self.place = Place(path, "" if path == MEMORY or vfs else self._connection_name)
         self._lock = Turns()
+        self.place = Place(path, "" if path == MEMORY or vfs else self._connection_name, self._empty_wal_of_gone)
         self._is_closed = False
         self._transaction_thread: int | None = None
         self._looking = Looking(self)
@@ -96,7 +96,7 @@ class Engine:
             self._store.rebuild_if_outdated(progress)
         # A space in memory, or one opened read-only, has a single connection.
         is_shared = path == MEMORY or self.is_read_only
-        self.reader = Reader(connection, self._lock, path, self.reopening, is_shared=is_shared, vfs=vfs)
+        self.reader = Reader(connection, self._lock, path, self.reopening, self.place, is_shared=is_shared, vfs=vfs)
         self.comparing = Comparing(self)
         # Of another VFS, the name is no file that the system knows; in memory there are no others.
         wal = None if path == MEMORY else "" if vfs else connection.filename_wal
@@ -181,7 +181,7 @@ class Engine:
 
     def _run_within(self, run: Callable[[], None]) -> None:
         with storage_errors(self.path), self.reopening.watching():
-            self.place.check()
+            self.place.check_now_and_then()
             run()
 
     def _want(self, tables: frozenset[str]) -> bool:
@@ -304,8 +304,21 @@ class Engine:
             locked.callback(self.live.close)
             locked.callback(self.telling.close)
 
+    def _empty_wal_of_gone(self) -> None:
+        # Not while somebody writes or reads on: closing does it once more, and says so if that cannot be done.
+        if not self.is_read_only and self._lock.take_if_free():
+            try:
+                if not self._connection.in_transaction:
+                    with suppress(apsw.Error):
+                        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                self._lock.let_go()
+
     def _let_go(self) -> None:
         try:
+            if not self.is_read_only and not self.place.is_there():
+                # SQLite leaves the WAL of a file that is not at its path any more, for who opens that path to stumble over.
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._connection.close()
         except apsw.Error as error:
             # SQLite does not mind, as it can move the WAL later. A VFS written in Python tells it all the same.
@@ -364,6 +377,7 @@ class Engine:
         check_not_upgrading()
         if self._is_closed:
             raise Closed(f"the space at {self.path} was closed; open it again with app.open(path)")
+        self.place.check_if_gone()
         # Within a transaction, that waits until it is over: it cannot commit any more.
         if self.reopening.is_due and self._transaction_thread != get_ident():
             with storage_errors(self.path), self._lock:

@@ -7,6 +7,7 @@ from threading import Lock
 import apsw
 
 from driftlog._sqlite.connection import abandon, connect
+from driftlog.space.place import Place
 from driftlog.space.reopening import Reopening
 from driftlog.space.standing import Told
 from driftlog.space.turns import Turns
@@ -16,9 +17,18 @@ class Reader:
     """Lends a connection that reads; one borrower at a time. A shared one is the writer's, and takes turns with it."""
 
     def __init__(
-        self, writer: apsw.Connection, lock: Turns, path: str, reopening: Reopening, *, is_shared: bool, vfs: str = ""
+        self,
+        writer: apsw.Connection,
+        lock: Turns,
+        path: str,
+        reopening: Reopening,
+        place: Place,
+        *,
+        is_shared: bool,
+        vfs: str = "",
     ) -> None:
         self.path = path
+        self._place = place
         self.told = Told()
         self._vfs = vfs
         self._reopening = reopening
@@ -61,7 +71,9 @@ class Reader:
             with self.consistent() as connection:
                 yield connection
             return
-        # By the connection's own name for the file: the working directory may have changed since the space was opened.
+        # By name, it could be another file by now.
+        self._place.check()
+        # By the connection's own name for it: the working directory may have changed since the space was opened.
         with self._reopening.watching():
             connection = connect(self._connection.filename, is_read_only=True, vfs=self._vfs)
             try:

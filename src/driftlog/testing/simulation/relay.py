@@ -13,7 +13,7 @@ from driftlog._core.version_vector import VersionVector
 from driftlog._protocol.limits import PAGE_BYTES_GOAL
 from driftlog._protocol.relay_session import ReadPage
 from driftlog._sqlite.rows import raw_rows
-from driftlog.errors import DriftlogError, StorageError
+from driftlog.errors import DriftlogError, StorageError, UnusableFile
 from driftlog.relay.connection import Line
 from driftlog.relay.reading import Reading
 from driftlog.relay.server import Relay, RelayConfig
@@ -201,12 +201,18 @@ class RelayHost:
                 if not self.may_be_damaged:
                     raise Broken(f"of a file that is as it was written: {self._without_path(server.damage)}")
                 self._world.note(self._without_path(server.damage))
+                # With the file, the other server is gone, too.
                 self.replace()
+                return
 
     def verify(self) -> None:
         """Let its operator read all of its file, and replace it if it is damaged."""
         if self.may_be_damaged and self.server is not None:
-            problems = verify_file(self._path, vfs=self._world.disk.vfs(self.name))
+            try:
+                problems = verify_file(self._path, vfs=self._world.disk.vfs(self.name))
+            except UnusableFile as error:
+                # A bit of what says that it is a relay's.
+                problems = [str(error)]
             # The end of a rotten WAL is gone, and nothing says so.
             self._world.ledger.relay_lost()
             if problems:

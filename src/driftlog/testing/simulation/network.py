@@ -167,13 +167,12 @@ class Network:
             end.is_tampered_with = True
         for passage in passages:
             at_ms = self.loop.now_ms + self._rng.randint(*LATENCY_MS) + passage.delay_ms
-            self._bring(end, end.arrival_ms(at_ms, is_in_order=passage.is_in_order), end.other.deliver, passage.data)
+            self._bring(end, at_ms, end.other.deliver, passage.data, is_in_order=passage.is_in_order)
 
     def carry_end(self, end: End, reason: str) -> None:
         """Tell the other end that this one has closed."""
         self.ends.pop(end.number, None)
-        at_ms = end.arrival_ms(self.loop.now_ms + self._rng.randint(*LATENCY_MS), is_in_order=True)
-        self._bring(end, at_ms, end.other.lose, reason)
+        self._bring(end, self.loop.now_ms + self._rng.randint(*LATENCY_MS), end.other.lose, reason)
 
     def cut(self, end: End, reason: str = "the connection was lost") -> None:
         """End a connection for both its ends, at once."""
@@ -204,14 +203,25 @@ class Network:
                 bring()
 
     def _bring(
-        self, end: End, at_ms: int, method: Callable[[str], None] | Callable[[bytes], None], what: object
+        self,
+        end: End,
+        at_ms: int,
+        method: Callable[[str], None] | Callable[[bytes], None],
+        what: object,
+        *,
+        is_in_order: bool = True,
     ) -> None:
         target = end.other.host
         if self._is_shut(end.host, target):
-            again = lambda: self._bring(end, self.loop.now_ms + 1, method, what)  # noqa: E731 - a name for one argument
+
+            def again() -> None:
+                # What has waited must not overtake what was sent before it and is late.
+                self._bring(end, self.loop.now_ms + 1, method, what, is_in_order=is_in_order)
+
             self._held_back.append(((end.host.name, target.name), again))
             return
-        self.loop.at(at_ms, target, lambda: method(what))  # type: ignore[arg-type]  # what fits the method, as called above
+        arrival_ms = end.arrival_ms(at_ms, is_in_order=is_in_order)
+        self.loop.at(arrival_ms, target, lambda: method(what))  # type: ignore[arg-type]  # what fits the method, as called above
 
     def _is_shut(self, source: Host, target: Host) -> bool:
         return (source.name, target.name) in self.shut

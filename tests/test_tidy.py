@@ -249,6 +249,7 @@ def test_the_public_names_are_these() -> None:
         "BatchSeq",
         "Birthday",
         "Counts",
+        "DamagedSpace",
         "DeviceKey",
         "Envelope",
         "EnvelopeHash",

@@ -12,16 +12,19 @@ import pytest
 from driftlog._core.envelope import SIGNATURE_BYTES, Envelope
 from driftlog._core.ids import DeviceKey, Position
 from driftlog._core.version_vector import VersionVector
+from driftlog._crypto.keys import SpaceKeys, found_space
 from driftlog._protocol.relay_session import Accepted, PageRead, ReadPage
 from driftlog.errors import Corrupt, DriftlogError, StorageError
 from driftlog.relay.reading import Reading
 from driftlog.relay.server import Relay, RelayConfig
-from driftlog.relay.store import Job
+from driftlog.relay.store import DamagedSpace, Job
 from driftlog.relay.verifying import verify_file
 from driftlog.relay.writing import Writing
-from tests.protocol.fakes import GENESIS, chain, head_of, keys_of
+from tests.protocol.fakes import GENESIS, chain, entropy, head_of, keys_of
 
 SPACE = GENESIS.space
+OTHER_GENESIS, OTHER_EPOCH_KEY = found_space(b"o" * 32, entropy)
+OTHER_KEYS = SpaceKeys.of(b"d" * 32, OTHER_GENESIS, OTHER_EPOCH_KEY)
 FLIPS = 120
 CHAINS = [chain(keys_of(1), 6), chain(keys_of(2), 5), chain(keys_of(3), 3, size=6_000)]
 STORED = [links[:-1] for links in CHAINS]
@@ -84,6 +87,22 @@ def says_only_what_is_true(path: Path) -> bool:
             (outcomes,) = writing.commit([job(links)])
             assert all(isinstance(outcome, Accepted) for outcome in outcomes), outcomes
         return found == truth and admitted.heads == HEADS
+
+
+def test_a_damaged_space_is_named_and_others_are_written_as_before(path: Path) -> None:
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("UPDATE device SET hash = randomblob(32) WHERE device = 2")
+    sound = Job(OTHER_GENESIS.space, OTHER_GENESIS.encode(), tuple(chain(OTHER_KEYS, 2)))
+
+    with closing(Writing(str(path), birthday=b"n" * 16)) as writing, closing(Reading(str(path))) as reading:
+        with pytest.raises(DamagedSpace) as raised:
+            writing.commit([sound, job(CHAINS[0]), job(CHAINS[1])])
+        nothing = reading.counts()
+        outcomes = writing.commit([sound])
+
+    assert raised.value.space == SPACE
+    assert nothing.spaces == 1
+    assert outcomes == [(Accepted(Position(1)), Accepted(Position(2)))]
 
 
 def unsigned(raws: list[bytes]) -> list[bytes]:

@@ -8,9 +8,9 @@ import pytest
 
 from driftlog._core.ids import Position, SpaceId
 from driftlog._protocol import relay_session as rs
-from driftlog.errors import DiskFull, StorageError
+from driftlog.errors import Corrupt, DiskFull, StorageError
 from driftlog.relay.group_commit import COMMIT_ENVELOPES_MAX, GroupCommit
-from driftlog.relay.store import Job
+from driftlog.relay.store import DamagedSpace, Job
 from tests.protocol.fakes import GENESIS, chain, keys_of
 
 
@@ -53,9 +53,20 @@ class SlowToReopen(FakeStore):
         self.may_reopen.wait(3 * SECONDS_MAX)
 
 
+class HalfDamaged(FakeStore):
+    """One space of it is damaged."""
+
+    def commit(self, jobs: Sequence[Job]) -> list[tuple[rs.Outcome, ...]]:
+        if DAMAGED_JOB in jobs:
+            self.gate.acquire()
+            raise DamagedSpace("damaged", DAMAGED_JOB.space)
+        return super().commit(jobs)
+
+
 SECONDS_MAX = 5
 ONE = chain(keys_of(1), 1)[0]
 JOB = Job(GENESIS.space, GENESIS.encode(), (ONE,))
+DAMAGED_JOB = Job(SpaceId(b"d" * 32), b"", (ONE,))
 
 
 def test_nothing_is_acknowledged_before_its_transaction_returns_and_what_waits_shares_the_next() -> None:
@@ -97,6 +108,44 @@ def test_when_a_transaction_fails_nobody_in_it_is_acknowledged_and_the_next_may_
         store.gate.release()
         assert await commits.store(JOB) == (rs.Accepted(Position(1)),)
         assert store.reopened == 1
+        await commits.stop()
+
+    asyncio.run(main())
+
+
+def test_uploads_to_a_damaged_space_are_refused_and_those_that_shared_its_transaction_are_stored() -> None:
+    async def main() -> None:
+        store, grown = HalfDamaged(), list[SpaceId]()
+        commits = GroupCommit(store, grown.extend)
+        first = asyncio.create_task(commits.store(JOB))
+        await asyncio.to_thread(store.is_committing.wait)
+        damaged, sound = [[asyncio.create_task(commits.store(job)) for _ in range(2)] for job in (DAMAGED_JOB, JOB)]
+        while commits._queue.qsize() < 4:
+            await asyncio.sleep(0)
+        for _ in range(3):
+            store.gate.release()
+        async with asyncio.timeout(SECONDS_MAX):
+            assert await asyncio.gather(first, *sound) == [(rs.Accepted(Position(1)),)] * 3
+            assert all(isinstance(error, Corrupt) for error in await asyncio.gather(*damaged, return_exceptions=True))
+            await commits.stop()
+
+        assert store.commits == [1, 2, 0]
+        assert set(grown) == {GENESIS.space}
+        assert store.reopened == 0
+
+    asyncio.run(main())
+
+
+def test_a_store_that_blames_a_space_of_no_upload_leaves_nobody_waiting() -> None:
+    async def main() -> None:
+        store = FakeStore()
+        commits = GroupCommit(store, lambda _: None)
+        store.failure = DamagedSpace("damaged", DAMAGED_JOB.space)
+        store.gate.release()
+        async with asyncio.timeout(SECONDS_MAX):
+            with pytest.raises(Corrupt):
+                await commits.store(JOB)
+        store.gate.release()
         await commits.stop()
 
     asyncio.run(main())

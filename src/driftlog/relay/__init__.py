@@ -11,7 +11,7 @@ from driftlog._protocol.messages import Refusal
 from driftlog._protocol.relay_session import Accepted, Admitted, Outcome, PageRead, Proved, ReadPage, Rejected
 from driftlog.relay.judging import NO_HEAD, Standing, judge
 from driftlog.relay.sqlite import SqliteStore
-from driftlog.relay.store import Counts, Job, RelayStore, StoreReader, StoreWriter
+from driftlog.relay.store import Counts, DamagedSpace, Job, RelayStore, StoreReader, StoreWriter
 from driftlog.relay.writing import SPACE_BYTES_MAX
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "BatchSeq",
     "Birthday",
     "Counts",
+    "DamagedSpace",
     "DeviceKey",
     "Envelope",
     "EnvelopeHash",

@@ -2,7 +2,7 @@
 
 One thread writes, lent by the event loop's executor for one transaction after the other. Nothing is answered before the
 transaction that holds it has returned, and when that fails, everything in it fails: an acknowledgement stands for bytes on
-the disk (P23).
+the disk (P23). Only where one space is damaged is what is left of the transaction tried again, without it.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Final
 from driftlog._core.ids import SpaceId
 from driftlog._protocol.relay_session import Accepted, Outcome
 from driftlog.errors import StorageError
-from driftlog.relay.store import Job, StoreWriter
+from driftlog.relay.store import DamagedSpace, Job, StoreWriter
 
 COMMIT_BYTES_MAX: Final = 8 << 20
 """A transaction takes no more than this: at 100 MB/s the last in the queue waits 80 ms for it."""
@@ -70,17 +70,29 @@ class GroupCommit:
     async def _run(self) -> None:
         while (first := await self._queue.get()) is not None:
             batch, is_last = self._gather(first)
-            jobs = [waiting.job for waiting in batch]
-            try:
-                outcomes = await self._loop.run_in_executor(self._writer, self._store.commit, jobs)
-            except Exception as error:  # noqa: BLE001 - whatever went wrong, nothing may be acknowledged; it is passed on
-                # First, because whoever waits for this batch must hear of it whatever becomes of the file.
-                self._failed(batch, error)
-                await self._reopen()
-            else:
-                self._stored(batch, outcomes)
+            while batch:
+                batch = await self._commit(batch)
             if is_last:
                 return
+
+    async def _commit(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """Commit, and give what is to be committed again: each time less, by a damaged space's uploads."""
+        jobs = [waiting.job for waiting in batch]
+        try:
+            outcomes = await self._loop.run_in_executor(self._writer, self._store.commit, jobs)
+        except DamagedSpace as error:
+            # The file and its connection are as before. To open it anew would write all of the WAL into it, each time
+            # that a device of this space tries again.
+            hit, rest = _parted(batch, error.space)
+            self._failed(hit or batch, error)
+            return rest if hit else []
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, nothing may be acknowledged; it is passed on
+            # First, because whoever waits for this batch must hear of it whatever becomes of the file.
+            self._failed(batch, error)
+            await self._reopen()
+        else:
+            self._stored(batch, outcomes)
+        return []
 
     def _gather(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
         batch, size, count = [first], first.job.size, len(first.job.envelopes)
@@ -124,6 +136,11 @@ class GroupCommit:
         self._waiting_bytes -= waiting.job.size
         if self._waiting_bytes < WAITING_BYTES_MAX:
             self._room.set()
+
+
+def _parted(batch: list[_Waiting], space: SpaceId) -> tuple[list[_Waiting], list[_Waiting]]:
+    hit = [waiting for waiting in batch if waiting.job.space == space]
+    return hit, [waiting for waiting in batch if waiting.job.space != space]
 
 
 def _is_new(outcome: Outcome) -> bool:

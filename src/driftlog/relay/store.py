@@ -12,7 +12,9 @@ a failure names the rule:
 4.  **Quotas.** A space holds at most the `space_bytes_max` of the writer in bytes of envelopes, and `HEADS_PER_FRAME_MAX`
     devices. Beyond it an envelope is refused with `QUOTA`; repeats are accepted all the same, and other spaces go on.
 5.  **All or nothing.** When `commit` raises, nothing of any of its jobs is kept, and after `reopen` the store goes on as if
-    it had not been called. Errors of the machine are `StorageError`s, `DiskFull` and `Corrupt` among them.
+    it had not been called. Errors of the machine are `StorageError`s, `DiskFull` and `Corrupt` among them. After a
+    `DamagedSpace`, which names the space that is to blame, it goes on without `reopen`: the relay refuses that space's jobs,
+    and commits the others again.
 6.  **Durable first.** When `commit` returns, what it accepted is on disk, synced, and every reader sees it. It stays
     although the writer is never closed: its process may have been killed.
 7.  **Whole commits.** A reader sees all of a commit or nothing of it, in one call; what it sees only grows.
@@ -43,6 +45,7 @@ from driftlog._core.envelope import Envelope
 from driftlog._core.ids import Birthday, SpaceId
 from driftlog._core.version_vector import VersionVector
 from driftlog._protocol.relay_session import Admitted, Outcome, PageRead, Proved, ReadPage
+from driftlog.errors import Corrupt
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,14 @@ class Counts:
     spaces: int
     envelopes: int
     bytes: int
+
+
+class DamagedSpace(Corrupt):
+    """What is held of one space contradicts itself; jobs of other spaces may be committed."""
+
+    def __init__(self, message: str, space: SpaceId) -> None:
+        super().__init__(message)
+        self.space = space
 
 
 class StoreWriter(Protocol):

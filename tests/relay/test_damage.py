@@ -176,6 +176,16 @@ def test_an_honest_device_is_not_told_that_its_key_was_used_in_two_places(path: 
         writing.commit([job(CHAINS[0])])
 
 
+def test_what_is_held_and_has_rotted_is_not_acknowledged_again(path: Path) -> None:
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("UPDATE envelope SET raw = zeroblob(length(raw)) WHERE id & 0xFF = 2")
+
+    with closing(Writing(str(path), birthday=b"n" * 16)) as writing:
+        assert writing.commit([job(CHAINS[0][:1])]) == [(Accepted(Position(1), is_new=False),)]
+        with pytest.raises(Corrupt, match="envelope 2 of a device is not the one that was stored"):
+            writing.commit([job(CHAINS[0][1:2])])
+
+
 @pytest.mark.parametrize(
     ("edit", "words"),
     [

@@ -6,7 +6,7 @@ and to hand out nothing of which it is not sure. What is looked at where it is u
 - a head, as the envelope at its place says;
 - a position, as the last envelope's;
 - an envelope that is sent, as its hash, its device and its number;
-- what an envelope is refused for as a fork.
+- what an envelope is refused for as a fork, or accepted again for.
 
 What proves nothing, such as a space's bytes, and a signature, which would cost more than all the rest of sending, are
 looked at by `verifying`.

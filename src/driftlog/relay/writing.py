@@ -129,10 +129,11 @@ class Writing:
         outcome = judge(envelope, standing, lambda seq: self._held_at(chain, seq))
         if outcome is None:
             return self._insert(job, space, chain, envelope)
-        if isinstance(outcome, Rejected) and outcome.code is Refusal.FORK:
-            assert chain.device is not None, "what is forked is there"
+        is_fork = isinstance(outcome, Rejected) and outcome.code is Refusal.FORK
+        if is_fork or isinstance(outcome, Accepted):
             self._look_at_held(chain, envelope)
-            return self._refuse_fork(chain.device, envelope, outcome)
+        if is_fork:
+            self._keep_fork(chain, envelope)
         return outcome
 
     def _held_at(self, chain: _Chain, seq: BatchSeq) -> tuple[Position, EnvelopeHash]:
@@ -142,9 +143,9 @@ class Writing:
         return Position(row[0] & ((1 << POSITION_BITS) - 1)), EnvelopeHash(row[1])
 
     def _look_at_held(self, chain: _Chain, envelope: Envelope) -> None:
-        """Raise `Corrupt` if the envelope for whose sake another is refused is not the one that was stored.
+        """Raise `Corrupt` if the envelope for whose sake another is refused, or accepted again, is not what was stored.
 
-        Else an honest device would be told that its key was used in two places.
+        Else an honest device would be told that its key was used in two places, or that what has rotted is kept.
         """
         header = envelope.header
         seq = min(header.batch_seq, chain.head.batch_seq)
@@ -174,10 +175,10 @@ class Writing:
         chain.is_changed = space.is_changed = True
         return Accepted(Position(space.position), is_new=True)
 
-    def _refuse_fork(self, device: int, envelope: Envelope, refusal: Rejected) -> Outcome:
-        proof = (envelope.hash, device, envelope.header.batch_seq, envelope.raw, FORKS_MAX, FORKS_PER_DEVICE_MAX)
+    def _keep_fork(self, chain: _Chain, envelope: Envelope) -> None:
+        assert chain.device is not None, "what is forked is there"
+        proof = (envelope.hash, chain.device, envelope.header.batch_seq, envelope.raw, FORKS_MAX, FORKS_PER_DEVICE_MAX)
         self._connection.execute(_KEEP_FORK, proof)
-        return refusal
 
     def _space(self, space: SpaceId) -> _Space:
         row = self._connection.execute(_SPACE, (space,)).get

@@ -16,6 +16,7 @@ from typing import Final
 from driftlog.cli.arguments import Subparsers, add_command, quoted
 from driftlog.cli.output import print_json, printable
 from driftlog.errors import StorageError
+from driftlog.relay.damage import REMEDY
 from driftlog.relay.server import DEFAULT_PORT, Relay, RelayConfig, serve_forever
 from driftlog.relay.verifying import verify_file
 
@@ -68,7 +69,7 @@ def _verify(path: Path, *, is_json: bool) -> int:
     else:
         for problem in problems:
             print(printable(problem))
-        print("move it away and start the relay: the devices fill a new one" if problems else "nothing is damaged")
+        print(REMEDY if problems else "nothing is damaged")
     return 1 if problems else 0
 
 

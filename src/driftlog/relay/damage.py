@@ -13,6 +13,7 @@ looked at by `verifying`.
 """
 
 from types import TracebackType
+from typing import Final
 
 import apsw
 
@@ -26,12 +27,14 @@ _DAMAGES = (apsw.CorruptError, apsw.SQLError, apsw.ConstraintError, apsw.Mismatc
 """What SQLite says of statements that are the relay's own and fit its tables: the tables are others by now."""
 
 
+REMEDY: Final = (
+    "Stop the relay, move the file away with its -wal, and start the relay again: the devices fill a new one"
+)
+
+
 def damaged(path: str, what: object) -> Corrupt:
     """Give the error for a relay's file that contradicts itself."""
-    return Corrupt(
-        f"{path} is damaged: {what}. Stop the relay, move the file away with its -wal, and start the relay again: the "
-        "devices fill a new one"
-    )
+    return Corrupt(f"{path} is damaged: {what}. {REMEDY}")
 
 
 class opening_errors(storage_errors):  # noqa: N801 - it is used as a verb

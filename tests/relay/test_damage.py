@@ -16,6 +16,7 @@ from driftlog._crypto.keys import SpaceKeys, found_space
 from driftlog._protocol.relay_session import Accepted, PageRead, ReadPage
 from driftlog.errors import Corrupt, DriftlogError, StorageError
 from driftlog.relay.reading import Reading
+from driftlog.relay.schema import APPLICATION_ID, FORMAT, TABLES
 from driftlog.relay.server import Relay, RelayConfig
 from driftlog.relay.store import DamagedSpace, Job
 from driftlog.relay.verifying import verify_file
@@ -228,6 +229,32 @@ def test_a_relay_that_meets_damage_says_so_in_its_log_and_its_health_and_not_to_
         asyncio.run(main())
 
     assert any("a read failed" in line and "is damaged" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_sound"),
+    [
+        ("-- of all its envelopes, for the quota", "-- what it weighs", True),
+        ("-- of all its envelopes, for the quota", "\n  -- of all its envelopes, for the quota", True),
+        ("bytes    INTEGER", "bytes    BLOB", False),
+        ("birthday BLOB NOT NULL            --", "birthday BLOB -- NOT NULL", False),
+    ],
+)
+def test_of_tables_that_were_made_long_ago_the_comments_may_read_otherwise(
+    tmp_path: Path, before: str, after: str, *, is_sound: bool
+) -> None:
+    assert before in TABLES
+    path = tmp_path / "relay.db"
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute(TABLES.replace(before, after))
+        connection.execute("INSERT INTO relay VALUES (?)", (b"b" * 16,))
+        connection.pragma("user_version", FORMAT)
+        connection.pragma("application_id", APPLICATION_ID)
+
+    problems = verify_file(path)
+
+    assert (not problems) == is_sound
+    assert all("its tables are not as they were made" in problem for problem in problems)
 
 
 class Unreadable(Reading):

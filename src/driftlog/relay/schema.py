@@ -1,5 +1,6 @@
 """The relay's one SQLite file: its tables, and what is refused instead of misread."""
 
+import re
 from contextlib import closing
 from functools import cache
 from typing import Final
@@ -111,7 +112,17 @@ def base_of(connection: apsw.Connection, path: str, number: object, position: ob
 def _tables() -> frozenset[tuple[object, ...]]:
     with closing(apsw.Connection(":memory:")) as connection:
         connection.execute(TABLES)
-        return frozenset(connection.execute(_SCHEMA))
+        return _schema_of(connection)
+
+
+def _schema_of(connection: apsw.Connection) -> frozenset[tuple[object, ...]]:
+    # SQLite keeps comments, too: a file that was made when they read otherwise has the same tables.
+    rows = connection.execute(_SCHEMA)
+    return frozenset((*names, sql and _without_comments(sql)) for *names, sql in rows)
+
+
+def _without_comments(sql: bytes) -> bytes:
+    return b" ".join(re.sub(rb"--[^\n]*", b"", sql).split())
 
 
 def refuse_foreign(connection: apsw.Connection, path: str) -> None:
@@ -127,6 +138,6 @@ def refuse_foreign(connection: apsw.Connection, path: str) -> None:
         if version < 1:
             raise damaged(path, f"its format, {version}, is none")
         # An operator may have added an index; what is ours must be as it was made.
-        if not _tables() <= set(connection.execute(_SCHEMA)):
+        if not _tables() <= _schema_of(connection):
             raise damaged(path, "its tables are not as they were made")
         read_birthday(connection, path)

@@ -4,6 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 import apsw
+import pytest
 
 from driftlog.relay.store import Job
 from driftlog.relay.writing import Writing
@@ -28,6 +29,22 @@ def test_a_relays_file_is_verified(driftlog: CommandLine, tmp_path: Path) -> Non
     assert damaged.out.splitlines()[-1].startswith("Stop the relay, move the file away with its -wal, and start")
     assert told.code == 1
     assert len(told.json) == 1
+
+
+@pytest.mark.parametrize("statement", ["", "PRAGMA journal_mode = wal"])
+def test_a_file_that_is_still_to_become_a_relays_is_not_damaged(
+    driftlog: CommandLine, tmp_path: Path, statement: str
+) -> None:
+    path = tmp_path / "relay.db"
+    path.touch()
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute(statement)
+
+    told = driftlog("relay", "--db", path, "--verify")
+    as_json = driftlog("relay", "--db", path, "--verify", "--json")
+
+    assert (told.code, told.out) == (0, "it holds nothing yet\n")
+    assert (as_json.code, as_json.json) == (0, [])
 
 
 def test_what_is_no_relays_file_is_not_verified(driftlog: CommandLine, tmp_path: Path) -> None:

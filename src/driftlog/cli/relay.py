@@ -18,7 +18,7 @@ from driftlog.cli.output import print_json, printable
 from driftlog.errors import StorageError
 from driftlog.relay.damage import REMEDY
 from driftlog.relay.server import DEFAULT_PORT, Relay, RelayConfig, serve_forever
-from driftlog.relay.verifying import verify_file
+from driftlog.relay.verifying import holds_nothing, verify_file
 
 _LOG: Final = logging.getLogger("driftlog.relay")
 
@@ -69,7 +69,10 @@ def _verify(path: Path, *, is_json: bool) -> int:
     else:
         for problem in problems:
             print(printable(problem))
-        print(REMEDY if problems else "nothing is damaged")
+        if problems:
+            print(REMEDY)
+        else:
+            print("it holds nothing yet" if holds_nothing(path) else "nothing is damaged")
     return 1 if problems else 0
 
 

@@ -83,11 +83,16 @@ def open_file(path: str, birthday: bytes, *, vfs: str = "") -> apsw.Connection:
 
 def _make_if_new(connection: apsw.Connection, birthday: bytes) -> None:
     with write_transaction(connection):
-        if connection.pragma("application_id") == 0:
+        if is_unmade(connection):
             connection.execute(TABLES)
             connection.execute("INSERT INTO relay VALUES (?)", (birthday,))
             connection.pragma("user_version", FORMAT)
             connection.pragma("application_id", APPLICATION_ID)
+
+
+def is_unmade(connection: apsw.Connection) -> bool:
+    """Tell whether a file that is not refused is still to become a relay's: it is empty, or SQLite's header alone."""
+    return bool(connection.pragma("application_id") == 0)
 
 
 def read_birthday(connection: apsw.Connection, path: str) -> bytes:

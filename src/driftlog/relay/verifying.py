@@ -5,7 +5,7 @@ the birthday and the geneses prove nothing here, and are not looked at. Nothing 
 """
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ from driftlog._sqlite.rows import raw_rows
 from driftlog.errors import Corrupt, NotADriftlogFile
 from driftlog.relay.damage import is_as_stored, opening_errors, relay_errors
 from driftlog.relay.judging import NO_HEAD
-from driftlog.relay.schema import POSITION_BITS, SPACES, refuse_foreign
+from driftlog.relay.schema import POSITION_BITS, SPACES, is_unmade, refuse_foreign
 
 PROBLEMS_MAX: Final = 100
 """What is damaged in more places is as useless, and nobody reads on."""
@@ -41,17 +41,29 @@ def verify_file(path: str | Path, *, vfs: str = "") -> list[str]:
     The relay may run meanwhile. Checks every signature. Raises `UnusableFile` for what is no relay's file, and
     `StorageError` where it cannot be read at all, but gives what `Corrupt` says as a finding.
     """
-    if not Path(path).exists():
-        raise NotADriftlogFile(f"{path} is not there; check the path")
     try:
-        with opening_errors(str(path)):
-            connection = connect(
-                path, is_read_only=True, vfs=vfs, identify=lambda opened: refuse_foreign(opened, str(path))
-            )
-        with relay_errors(str(path)), closing(connection):
-            return list(islice(_problems(connection), PROBLEMS_MAX))
+        with _opened(path, vfs) as connection:
+            return [] if is_unmade(connection) else list(islice(_problems(connection), PROBLEMS_MAX))
     except Corrupt as error:
         return [str(error)]
+
+
+def holds_nothing(path: str | Path) -> bool:
+    """Tell whether a file is still to become a relay's: one that was made empty, or whose making was cut short."""
+    with _opened(path) as connection:
+        return is_unmade(connection)
+
+
+@contextmanager
+def _opened(path: str | Path, vfs: str = "") -> Iterator[apsw.Connection]:
+    if not Path(path).exists():
+        raise NotADriftlogFile(f"{path} is not there; check the path")
+    with opening_errors(str(path)):
+        connection = connect(
+            path, is_read_only=True, vfs=vfs, identify=lambda opened: refuse_foreign(opened, str(path))
+        )
+    with relay_errors(str(path)), closing(connection):
+        yield connection
 
 
 def _problems(connection: apsw.Connection) -> Iterator[str]:

@@ -109,10 +109,13 @@ class Listener:
         host: str,
         port: int,
         *,
-        health: Callable[[], Awaitable[bytes]],
+        health: Callable[[], Awaitable[tuple[bool, bytes]]],
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Run `handler` for each connection until it returns. `GET /healthz` answers `health()` as JSON."""
+        """Run `handler` for each connection until it returns.
+
+        `GET /healthz` answers the JSON that `health()` gives, with status 503 if it says that not all is well.
+        """
 
         async def handle(socket: ServerConnection) -> None:
             await handler(RelayConnection(socket))
@@ -123,7 +126,7 @@ class Listener:
                 return socket.respond(
                     socket.refusal, "This relay has as many connections as it takes; try again later.\n"
                 )
-            return _json(await health()) if request.path == "/healthz" else None
+            return _health(*await health()) if request.path == "/healthz" else None
 
         listener = self
 
@@ -206,6 +209,8 @@ def _is_own(address: str) -> bool:
         return False
 
 
-def _json(body: bytes) -> Response:
+def _health(is_well: bool, body: bytes) -> Response:
+    # By the status, too: whoever watches a relay may look at no more than that.
+    status = http.HTTPStatus.OK if is_well else http.HTTPStatus.SERVICE_UNAVAILABLE
     headers = Headers({"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"})
-    return Response(http.HTTPStatus.OK, "OK", headers, body)
+    return Response(status, status.phrase, headers, body)

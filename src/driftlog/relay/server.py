@@ -89,7 +89,7 @@ class Port(Protocol):
         host: str,
         port: int,
         *,
-        health: Callable[[], Awaitable[bytes]],
+        health: Callable[[], Awaitable[tuple[bool, bytes]]],
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Run `handler` for each connection until it returns. Raises `OSError`."""
@@ -239,13 +239,13 @@ class StoreRelay(Generic[_W, _R]):
         self._reading.close()
         await self._commits.stop()
 
-    async def _healthz(self) -> bytes:
+    async def _healthz(self) -> tuple[bool, bytes]:
         # What is wrong is for the log: anybody may ask here.
         told = {"ok": False, "birthday": short(self.birthday), "connections": self.connection_count}
         with suppress(StorageError):
             counts = await self._read(self._reading.counts)
             told |= {"ok": not self.damage, "spaces": counts.spaces, "envelopes": counts.envelopes}
-        return json.dumps(told).encode()
+        return told["ok"] is True, json.dumps(told).encode()
 
 
 class Relay(StoreRelay[Writing, Reading]):

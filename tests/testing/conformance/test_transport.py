@@ -87,8 +87,8 @@ async def over_sockets() -> AsyncIterator[tuple[Connection, Connection]]:
         arrived.set_result(connection)
         await is_over.wait()
 
-    async def health() -> bytes:
-        return b"{}"
+    async def health() -> tuple[bool, bytes]:
+        return True, b"{}"
 
     await listener.listen(keep, "127.0.0.1", 0, health=health)
     try:

@@ -48,7 +48,7 @@ class SimulatedPort:
         host: str,  # noqa: ARG002 - the shipped listener's arguments, which mean nothing here
         port: int,  # noqa: ARG002
         *,
-        health: Callable[[], Awaitable[bytes]],  # noqa: ARG002
+        health: Callable[[], Awaitable[tuple[bool, bytes]]],  # noqa: ARG002
         tls: ssl.SSLContext | None = None,  # noqa: ARG002
     ) -> None:
         """Let devices in."""

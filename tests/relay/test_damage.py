@@ -242,6 +242,16 @@ def test_a_relay_that_meets_damage_says_so_in_its_log_and_its_health_and_not_to_
     assert any("a read failed" in line and "is damaged" in line for line in caplog.messages)
 
 
+def test_a_reader_left_within_a_transaction_reads_on_and_calls_no_sound_file_damaged(path: Path) -> None:
+    with closing(Writing(str(path), birthday=b"n" * 16)) as writing, closing(Reading(str(path))) as reading:
+        reading._connection.execute("BEGIN")
+        before = reading.counts()
+        writing.commit([job(CHAINS[0])])
+
+        assert reading.admit(SPACE).position == before.envelopes + 1
+        assert reading.counts().envelopes == before.envelopes + 1
+
+
 @pytest.mark.parametrize(
     ("before", "after", "is_sound"),
     [

@@ -26,7 +26,6 @@ from driftlog.errors import Corrupt
 _DAMAGES = (apsw.CorruptError, apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, UnicodeDecodeError)
 """What SQLite says of statements that are the relay's own and fit its tables: the tables are others by now."""
 
-
 REMEDY: Final = (
     "Stop the relay, move the file away with its -wal, and start the relay again: the devices fill a new one"
 )

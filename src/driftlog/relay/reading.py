@@ -133,8 +133,12 @@ class Reading:
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
         """See one commit's state for the length of the block."""
-        with relay_errors(self._path), read_transaction(self._connection):
-            yield
+        with relay_errors(self._path):
+            if self._connection.in_transaction:
+                # Left by a call that could not end it. To begin another within it fails, and would read as damage.
+                self._connection.execute("ROLLBACK")
+            with read_transaction(self._connection):
+                yield
 
     def _heads(self, number: int) -> list[_HeadRow]:
         rows = cast(list[_HeadRow], self._connection.execute(_HEADS, (number,)).fetchall())

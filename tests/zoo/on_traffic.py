@@ -88,10 +88,10 @@ def what_another_relay_confirmed_is_confirmed_by_the_new_one(patch: pytest.Monke
 def a_second_history_of_a_device_takes_the_place_of_the_first(patch: pytest.MonkeyPatch) -> None:
     """Upsert by number: the envelope at a place is replaced, and who has read on never sees it."""
 
-    def refuse_fork(self: Writing, device: int, envelope: Any, _refusal: Any) -> Accepted:
+    def refuse_fork(self: Writing, chain: Any, envelope: Any, _refusal: Any) -> Accepted:
         self._connection.execute(
             "UPDATE envelope SET hash = ?, raw = ? WHERE device = ? AND batch_seq = ?",
-            (envelope.hash, envelope.raw, device, envelope.header.batch_seq),
+            (envelope.hash, envelope.raw, chain.device, envelope.header.batch_seq),
         )
         return Accepted(Position(1))
 

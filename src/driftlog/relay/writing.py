@@ -132,9 +132,7 @@ class Writing:
         is_fork = isinstance(outcome, Rejected) and outcome.code is Refusal.FORK
         if is_fork or isinstance(outcome, Accepted):
             self._look_at_held(chain, envelope)
-        if is_fork:
-            self._keep_fork(chain, envelope)
-        return outcome
+        return self._refuse_fork(chain, envelope, outcome) if is_fork else outcome
 
     def _held_at(self, chain: _Chain, seq: BatchSeq) -> tuple[Position, EnvelopeHash]:
         row = self._connection.execute(_PLACE, (chain.device, seq)).get
@@ -175,10 +173,11 @@ class Writing:
         chain.is_changed = space.is_changed = True
         return Accepted(Position(space.position), is_new=True)
 
-    def _keep_fork(self, chain: _Chain, envelope: Envelope) -> None:
+    def _refuse_fork(self, chain: _Chain, envelope: Envelope, refusal: Outcome) -> Outcome:
         assert chain.device is not None, "what is forked is there"
         proof = (envelope.hash, chain.device, envelope.header.batch_seq, envelope.raw, FORKS_MAX, FORKS_PER_DEVICE_MAX)
         self._connection.execute(_KEEP_FORK, proof)
+        return refusal
 
     def _space(self, space: SpaceId) -> _Space:
         row = self._connection.execute(_SPACE, (space,)).get

@@ -206,6 +206,11 @@ def own_events_are_not_in_the_index(patch: pytest.MonkeyPatch) -> None:
 
 
 @mutant
+def received_events_are_not_in_the_index(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Tail, "note", lambda *_: None)
+
+
+@mutant
 def what_waits_to_be_entered_waits_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Tail, "_enter", lambda *_: None)
 

@@ -288,7 +288,7 @@ class Fold:
                     elif before is not None:
                         replayed += 1
                     results.add(row, judge(at, record, guard))
-            self.tail.add(results.touches())
+            self.tail.note(results.touches())
             results.write_down()
             if progress is not None and len(rows) >= PAGE_ROWS:
                 progress(results.applied)

@@ -1,8 +1,9 @@
 """The touch index of the log's end: built when a first late event asks for it, kept up to date, and forgotten in doubt.
 
 It is memory about what is in the file. Whatever undoes a transaction, or comes from another process, makes it doubtful; then
-it is forgotten, and built anew from the log when it is next asked for. What joins the log meanwhile is noted, and entered
-when the next late event asks: until then nobody needs it, and what is replayed twice is entered once.
+it is forgotten, and built anew from the log when it is next asked for. Own new events are entered at once, so that a late
+one does not pay for them. What is received or replayed in a run is noted, and entered when the next late event asks: that
+may never come, and what is replayed twice is entered once.
 """
 
 from collections.abc import Iterable
@@ -57,8 +58,19 @@ class Tail:
                 return None
         return index
 
-    def add(self, applied: Iterable[Touching]) -> None:
-        """Take note of events that joined the log's end, or were replayed.
+    def add(self, appended: Iterable[Touching]) -> None:
+        """Enter new events at the log's end."""
+        index = self._index
+        if index is None:
+            return
+        self._is_changed = True
+        for at, undo, touch in appended:
+            if at >= index.start:
+                index.add(at, self._view.touch(undo, touch))
+        self._bound(index)
+
+    def note(self, replayed: Iterable[Touching]) -> None:
+        """Take note of events that were received at the log's end, or replayed.
 
         Of those replayed, only the ones whose data is another than before need be told.
         """
@@ -66,16 +78,19 @@ class Tail:
         if index is None:
             return
         self._is_changed = True
-        for touching in applied:
+        for touching in replayed:
             at, undo, touch = touching
             if at >= index.start:
                 self._waiting[at] = touching
                 self._waiting_bytes += len(undo or b"") + len(touch or b"")
         if len(self._waiting) > WAITING_MAX or self._waiting_bytes > WAITING_BYTES_MAX:
             self._enter(index)
-            if len(index) > TAIL_EVENTS_MAX:
-                # A next late event asks again, and is seldom as far back as the one that this was built for.
-                self.forget()
+            self._bound(index)
+
+    def _bound(self, index: TouchIndex) -> None:
+        if len(index) > TAIL_EVENTS_MAX:
+            # A next late event asks again, and is seldom as far back as the one that this was built for.
+            self.forget()
 
     def _enter(self, index: TouchIndex) -> None:
         for at, undo, touch in self._waiting.values():

@@ -138,6 +138,8 @@ class Traffic:
         self._now += 1
         if end.is_tampered_with or end.other.is_tampered_with:
             line.is_void = True
+            # A frame that is repeated takes the device's cursor back.
+            self._agreed.pop((line.device.name, line.relay.name), None)
             self._note_uploaded(data)
             return
         try:

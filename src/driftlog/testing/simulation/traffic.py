@@ -86,6 +86,7 @@ class _Line:
     stored: dict[bytes, int] = field(default_factory=dict[bytes, int])
     walk_began_at: dict[int, int] = field(default_factory=lambda: {0: 0})
     frames: deque[_Frame] = field(default_factory=deque[_Frame])
+    answered: set[bytes] = field(default_factory=set[bytes])
     is_confirmation_due: bool = True
 
 
@@ -105,7 +106,8 @@ class Traffic:
         self._chains: dict[str, dict[bytes, _Chain]] = {}
         """By names of devices, and whose chains they are."""
         self._since_by_relay: dict[str, dict[bytes, int]] = {}
-        self._agreed: dict[tuple[str, str], set[bytes]] = {}
+        self._agreed: dict[tuple[str, str], dict[bytes, int]] = {}
+        """Since when, by the names of both ends."""
 
     def device_changed(self, device: "Device") -> None:
         """A device has lost its file, or part of it."""
@@ -158,8 +160,10 @@ class Traffic:
                 frame = line.frames.popleft()
                 for link in frame.links:
                     self._holds(line.device, link, is_whole=False)
-                agreed = self._agreed.setdefault((line.device.name, line.relay.name), set())
-                agreed.update(frame.agreed, (link.hash for link in frame.links))
+                agreed = self._agreed.setdefault((line.device.name, line.relay.name), {})
+                for hashed in (*frame.agreed, *(link.hash for link in frame.links)):
+                    line.answered.add(hashed)
+                    agreed.setdefault(hashed, self._now)
                 self._check_confirmed(line)
             case Upload(envelopes):
                 self._check_confirmed(line)
@@ -203,7 +207,9 @@ class Traffic:
         if line.stored.get(hashed, 0) > line.walk_began_at[walk]:
             self._resent(line, raw, f"{line.relay.name} sends {line.device.name} what that has just sent")
         elif not walk:
-            if hashed in self._agreed.get((line.device.name, line.relay.name), ()):
+            # An older connection, of which the relay does not know yet that nobody is there, has not heard of it.
+            agreed_at = self._agreed.get((line.device.name, line.relay.name), {}).get(hashed, self._now)
+            if hashed in line.answered or agreed_at <= (line.welcome_at or 0):
                 self._resent(line, raw, f"{line.relay.name} sends {line.device.name} what that has answered for")
         elif walk <= len(line.wants_at):
             since = self._since_by_device.get(line.device.name, {}).get(hashed)

@@ -14,10 +14,10 @@ from driftlog._core.clock import Hlc
 from driftlog._core.ids import DeviceKey, EventHash
 from driftlog._sqlite.connection import connect
 from driftlog.errors import AppChanged, Closed, DriftlogError, ForbiddenSQL
-from driftlog.space.place import Place
 from driftlog.space.reader import Reader
 from driftlog.space.reopening import Reopening
 from driftlog.space.turns import Turns
+from driftlog.space.whereabouts import Whereabouts
 from driftlog.testing import exchange, fleet
 from driftlog.testing.simulation.campaign import quiet
 from tests.cases import Case
@@ -255,7 +255,7 @@ def test_a_reader_sees_one_state_of_the_file_while_another_process_writes(tmp_pa
     path = tmp_path / "todos.db"
     with APP.open(path) as space:
         space.append(TodoAdded(id="a", text="x"))
-        there = Place(str(path), str(path), lambda: None)
+        there = Whereabouts(str(path), str(path), lambda: None)
         reader = Reader(
             connect(path, is_read_only=True), Turns(), str(path), Reopening(lambda: None), there, is_shared=is_shared
         )

@@ -32,7 +32,8 @@ BUSY_POLL_MS: Final = 1
 catch-up, which lets go of the lock for `space/engine.py`'s pause between two steps, it would wait for the end."""
 STATEMENTS_CACHED: Final = 512
 """A statement stays compiled if it is run again among so many others: the cache is a ring, and every run moves on in it.
-Half as many would spare a replay a hundredth, and let an app of eighty event types in turn compile each anew."""
+It is looked through from the first on, so more would cost every run; fewer would let an app of many event types, when they
+come in turn, compile each anew."""
 
 ENVIRONMENT_ERRORS: Final = (
     apsw.FullError,

@@ -18,7 +18,7 @@ TAIL_EVENTS_MAX: Final = 200_000
 """Bounds the index at some 120 MB. Events further back are rewound to, which costs no memory."""
 
 WAITING_MAX: Final = 4_000
-"""Events that wait to be entered: some 10 ms of work at once, for who asks next or is one too many."""
+"""Events that wait to be entered: some 20 ms of work at once (`bench late`), for who asks next or is one too many."""
 
 WAITING_BYTES_MAX: Final = 4 << 20
 """What waits holds whole rows, of which the index will keep the keys. They may be large."""

@@ -308,7 +308,8 @@ async def serve_forever(config: RelayConfig, on_start: Callable[[Relay], None] =
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
             loop.add_signal_handler(number, stop.set)
-        except NotImplementedError:  # Windows' event loops have none
+        except NotImplementedError:
+            # Windows' event loops have none; Python's own handler does there, and wakes the loop by itself.
             signal.signal(number, stop_soon)
     relay = Relay(config)
     await relay.start()

@@ -41,12 +41,12 @@ from driftlog.space.listeners import Listeners
 from driftlog.space.live import Live
 from driftlog.space.looking import Looking
 from driftlog.space.others import Found, Others
-from driftlog.space.place import Place
 from driftlog.space.reader import Reader
 from driftlog.space.reopening import Reopening
 from driftlog.space.standing import SharedStanding, Standing
 from driftlog.space.telling import Telling
 from driftlog.space.turns import Turns
+from driftlog.space.whereabouts import Whereabouts
 
 MEMORY = ":memory:"
 
@@ -81,7 +81,9 @@ class Engine:
         self._connection = connection
         self._connection_name = connection.filename or path
         self._lock = Turns()
-        self.place = Place(path, "" if path == MEMORY or vfs else self._connection_name, self._empty_wal_of_gone)
+        self.whereabouts = Whereabouts(
+            path, "" if path == MEMORY or vfs else self._connection_name, self._empty_wal_of_gone
+        )
         self._is_closed = False
         self._transaction_thread: int | None = None
         self._looking = Looking(self)
@@ -96,7 +98,9 @@ class Engine:
             self._store.rebuild_if_outdated(progress)
         # A space in memory, or one opened read-only, has a single connection.
         is_shared = path == MEMORY or self.is_read_only
-        self.reader = Reader(connection, self._lock, path, self.reopening, self.place, is_shared=is_shared, vfs=vfs)
+        self.reader = Reader(
+            connection, self._lock, path, self.reopening, self.whereabouts, is_shared=is_shared, vfs=vfs
+        )
         self.comparing = Comparing(self)
         # Of another VFS, the name is no file that the system knows; in memory there are no others.
         wal = None if path == MEMORY else "" if vfs else connection.filename_wal
@@ -181,7 +185,7 @@ class Engine:
 
     def _run_within(self, run: Callable[[], None]) -> None:
         with storage_errors(self.path), self.reopening.watching():
-            self.place.check_now_and_then()
+            self.whereabouts.check_now_and_then()
             run()
 
     def _want(self, tables: frozenset[str]) -> bool:
@@ -305,7 +309,8 @@ class Engine:
             locked.callback(self.telling.close)
 
     def _empty_wal_of_gone(self) -> None:
-        # Not while somebody writes or reads on: closing does it once more, and says so if that cannot be done.
+        # Not while somebody writes. What fails here is tried once more when the space is closed, and told then. While others
+        # still read what the WAL holds, SQLite leaves it as it is, without an error.
         if not self.is_read_only and self._lock.take_if_free():
             try:
                 if not self._connection.in_transaction:
@@ -316,7 +321,7 @@ class Engine:
 
     def _let_go(self) -> None:
         try:
-            if not self.is_read_only and not self.place.is_there():
+            if not self.is_read_only and not self.whereabouts.is_there():
                 # SQLite leaves the WAL of a file that is not at its path any more, for who opens that path to stumble over.
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._connection.close()
@@ -342,7 +347,7 @@ class Engine:
         """Open the file anew, as `reopening` says; a space in memory has no file that could fail."""
         if self.path == MEMORY:
             return
-        self.place.check()
+        self.whereabouts.check()
         connection = connect(
             self._connection_name,
             durability=self._durability,
@@ -377,7 +382,7 @@ class Engine:
         check_not_upgrading()
         if self._is_closed:
             raise Closed(f"the space at {self.path} was closed; open it again with app.open(path)")
-        self.place.check_if_gone()
+        self.whereabouts.check_if_gone()
         # Within a transaction, that waits until it is over: it cannot commit any more.
         if self.reopening.is_due and self._transaction_thread != get_ident():
             with storage_errors(self.path), self._lock:
@@ -393,4 +398,4 @@ class Engine:
             )
         if self._transaction_thread == get_ident():
             raise DriftlogError("inside `with space.transaction() as tx`, append with tx.append(...)")
-        self.place.check_now_and_then()
+        self.whereabouts.check_now_and_then()

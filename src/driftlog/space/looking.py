@@ -46,7 +46,7 @@ class Looking:
 
     def _look(self) -> Found:
         engine = self._engine
-        engine.place.check()
+        engine.whereabouts.check()
         engine.reopening.mend()
         watch = engine._store.watch
         if self._last_error:

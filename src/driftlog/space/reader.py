@@ -7,10 +7,10 @@ from threading import Lock
 import apsw
 
 from driftlog._sqlite.connection import abandon, connect
-from driftlog.space.place import Place
 from driftlog.space.reopening import Reopening
 from driftlog.space.standing import Told
 from driftlog.space.turns import Turns
+from driftlog.space.whereabouts import Whereabouts
 
 
 class Reader:
@@ -22,13 +22,13 @@ class Reader:
         lock: Turns,
         path: str,
         reopening: Reopening,
-        place: Place,
+        whereabouts: Whereabouts,
         *,
         is_shared: bool,
         vfs: str = "",
     ) -> None:
         self.path = path
-        self._place = place
+        self._whereabouts = whereabouts
         self.told = Told()
         self._vfs = vfs
         self._reopening = reopening
@@ -72,7 +72,7 @@ class Reader:
                 yield connection
             return
         # By name, it could be another file by now.
-        self._place.check()
+        self._whereabouts.check()
         # By the connection's own name for it: the working directory may have changed since the space was opened.
         with self._reopening.watching():
             connection = connect(self._connection.filename, is_read_only=True, vfs=self._vfs)

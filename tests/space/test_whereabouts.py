@@ -10,7 +10,7 @@ import pytest
 from driftlog import Space
 from driftlog._sqlite.wal_writes import hints_for
 from driftlog.errors import Corrupt, StorageError
-from driftlog.space import place
+from driftlog.space import whereabouts
 from driftlog.space.others import Found, Others
 from tests.todo_app import TodoAdded, todo_app
 
@@ -22,7 +22,7 @@ GONE = "while it was open; nothing was recorded"
 
 @pytest.fixture(autouse=True)
 def every_writer_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(whereabouts, "LOOK_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_who_appends_again_and_again_looks_ten_times_a_second(
     space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1_000_000.0
-    monkeypatch.setattr(place, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(whereabouts, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr("time.monotonic", lambda: now)
     space.append(TodoAdded(id="2", text="a"))
     delete(tmp_path / "a.db")
@@ -234,4 +234,4 @@ def test_a_file_of_which_it_cannot_be_told_counts_as_there(space: Space, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "stat", fails)
-        space._engine.place.check()
+        space._engine.whereabouts.check()

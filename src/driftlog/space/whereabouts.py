@@ -4,8 +4,7 @@ SQLite goes on with a file that was deleted, moved, or replaced by another, as w
 not write over it. Nobody would find again what is then appended, and live queries would show what is no more. So whoever
 writes looks first, and who waits for other processes' writes looks too; once one of them has found it gone, nobody reads it
 either, for as long as it is. By the file's number, as SQLite does it where it keeps a journal beside the file; in WAL mode
-it does not look. Who writes again and again looks ten times a second: a look at every append would take a twentieth of its
-time.
+it does not look. Who writes again and again looks ten times a second, so that not every append has to ask the system.
 
 The WAL stays at the path. It holds what the moved file lacks, and would be played over whatever file is there when that is
 opened. So it is emptied into the file that it belongs to.
@@ -25,7 +24,7 @@ LOOK_SECONDS: Final = 0.1
 """Between two looks of who writes again and again."""
 
 
-class Place:
+class Whereabouts:
     """Where one file was when it was opened."""
 
     def __init__(self, path: str, name: str, empty_wal: Callable[[], None]) -> None:

@@ -81,9 +81,8 @@ class Engine:
         self._connection = connection
         self._connection_name = connection.filename or path
         self._lock = Turns()
-        self.whereabouts = Whereabouts(
-            path, "" if path == MEMORY or vfs else self._connection_name, self._empty_wal_of_gone
-        )
+        looked_at = "" if path == MEMORY or vfs else self._connection_name
+        self.whereabouts = Whereabouts(path, looked_at, self._empty_wal_of_gone)
         self._is_closed = False
         self._transaction_thread: int | None = None
         self._looking = Looking(self)

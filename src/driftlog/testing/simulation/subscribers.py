@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from driftlog.testing.simulation.device import Device
 
 SHARE: Final = 0.1
-"""Of processes that have subscribers: those of all would cost a seed a fifth more."""
+"""Of processes that have subscribers, because these are dear: each answer is asked for again."""
 QUERIES: Final = 3
 """Of each, besides one of the engine's own state."""
 LOOK_MS: Final = 1_000

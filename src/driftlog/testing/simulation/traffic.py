@@ -9,10 +9,11 @@ Where the two have agreed, nothing is sent a second time:
 
 An upload counts as agreed for later connections only once the device has answered for a frame that said, after the STORED,
 that there is no more: only then is its cursor past it. What came up before a walk began may come down once in it: the relay
-remembers what came up only until it has read past that, and a WANT proves no more than WELCOME named.
+remembers what came up only until it has read past that, and a WANT proves no more than WELCOME named. What was agreed on one
+connection binds no older one, of which the relay may not know yet that nobody is there.
 
-Of a key that bears two histories, a connection in which a message was altered, and a relay with two faces or a rotten file,
-nothing is said but the last; of who has lost a file, nothing of what was before.
+Of a key that bears two histories, a connection in which a message was altered or repeated, and a relay with two faces or a
+rotten file, nothing is said but the last; of who has lost a file, or met such a connection, nothing of what was before.
 """
 
 from collections import deque

@@ -1,4 +1,4 @@
-"""A process that dies between writing a transaction and syncing it: who starts again has it synced before using it."""
+"""A process that dies before what it wrote is synced, or after a sync has failed: who starts again has it on disk first."""
 
 from contextlib import closing
 from pathlib import Path
@@ -7,9 +7,13 @@ import pytest
 
 from driftlog._core.version_vector import VersionVector
 from driftlog._sqlite.connection import Durability
-from driftlog.testing.disk import SYNCED, Image, SimulatedDisk, cuts, write_image
-from driftlog.testing.disk.faults import Kind
-from tests.disk.world import NAME, device_app
+from driftlog.errors import StorageError
+from driftlog.testing.disk import SYNCED, Image, Room, SimulatedDisk, cuts, write_image
+from driftlog.testing.disk.faults import Kind, io_error
+from tests.disk.cutting import cut_all, random_cuts
+from tests.disk.relays import DEVICES, judge_relay, opened, store
+from tests.disk.world import NAME, device_app, workplace
+from tests.protocol.fakes import chain
 from tests.todo_app import TodoAdded
 
 APP = device_app()
@@ -20,7 +24,7 @@ class Died(BaseException):
 
 
 class Dying:
-    """A disk on whose next sync a process dies, and what it then leaves: its writes are in the machine's memory."""
+    """A disk on which a process dies, at its next sync or when told, and what it then leaves in the machine's memory."""
 
     def __init__(self, directory: Path) -> None:
         self.disk = SimulatedDisk(directory)
@@ -29,13 +33,17 @@ class Dying:
 
     def _die(self, kind: Kind, _file: str, _size: int, /) -> None:
         if kind == "sync" and not self._left:
-            there = [path for path in self.disk.directory.iterdir() if not path.name.endswith("-shm")]
-            self._left = {path.name: path.read_bytes() for path in there}
-            self._written = len(self.disk.journal)
+            self.die()
             raise Died
 
     def arm(self) -> None:
         self.disk.faults = self._die
+
+    def die(self) -> None:
+        """Leave the files as they are now, whatever Python does with them in taking leave of the process."""
+        there = [path for path in self.disk.directory.iterdir() if not path.name.endswith("-shm")]
+        self._left = {path.name: path.read_bytes() for path in there}
+        self._written = len(self.disk.journal)
 
     def start_again(self) -> None:
         """Undo what Python has done in taking leave of the process."""
@@ -76,3 +84,75 @@ def test_an_envelope_that_a_dead_process_has_left_is_on_disk_before_it_is_handed
     assert len(given) == 1
     assert kept[:1] == given, "a number was given twice"
     assert len(kept) == 2
+
+
+class FailedSync:
+    """A disk on which one sync of a WAL fails: what was to be synced stays in memory, and no later sync will write it."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def __call__(self, kind: Kind, file: str, _size: int, /) -> None:
+        if kind == "sync" and file.endswith("-wal"):
+            self.left -= 1
+            if self.left == 0:
+                raise io_error("sync")
+
+
+def test_what_is_appended_after_a_failed_sync_and_the_end_of_its_process_outlives_power(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    dying = Dying(here)
+    with dying.disk as disk:
+        with closing(APP.open(here / NAME, vfs=disk.vfs)) as space:
+            disk.faults = FailedSync(1)
+            with pytest.raises(StorageError):
+                space.append(TodoAdded(id="1", text="milk"))
+            dying.die()
+        dying.start_again()
+
+        with APP.open(here / NAME, vfs=disk.vfs) as space:
+            space.append(TodoAdded(id="2", text="bread"))
+            seen = space.query("SELECT id FROM todo")
+            write_image(dying.cut(), there)
+
+    with APP.open(there / NAME) as space:
+        assert space.query("SELECT id FROM todo") == seen == [("1",), ("2",)]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_a_relay_acknowledges_after_its_file_could_not_be_made_outlives_power(number: int) -> None:
+    """The first sync is of the WAL's first bytes, the second of all tables."""
+    with workplace() as directory:
+        dying = Dying(directory)
+        with dying.disk as disk:
+            disk.faults = FailedSync(number)
+            with pytest.raises(StorageError):
+                opened(disk)
+            dying.die()
+            dying.start_again()
+
+            writing = opened(disk)
+            store(disk, writing, chain(DEVICES[0], 2))
+            with workplace() as elsewhere:
+                plan = random_cuts(disk.journal, 24, number)
+                assert cut_all("started again", disk.journal, plan, judge_relay, elsewhere).failures == []
+            writing.close()
+
+
+def test_a_full_disk_or_another_process_at_work_does_not_forbid_to_open_what_a_dead_process_has_left(
+    tmp_path: Path,
+) -> None:
+    dying = Dying(tmp_path)
+    with dying.disk as disk:
+        with closing(APP.open(tmp_path / NAME, vfs=disk.vfs)) as space:
+            space.append(TodoAdded(id="1", text="milk"))
+            dying.die()
+        dying.start_again()
+        disk.faults = Room(0)
+        with APP.open(tmp_path / NAME, vfs=disk.vfs) as space:
+            assert space.query("SELECT id FROM todo") == [("1",)]
+            disk.faults = None
+            with space.transaction(), closing(APP.open(tmp_path / NAME, vfs=disk.vfs)) as other:
+                assert other.query("SELECT id FROM todo") == [("1",)]

@@ -82,9 +82,10 @@ def connect(
         identify(connection)
         _configure(connection, durability, page_bytes, is_read_only=is_read_only)
         if not connection.readonly("main"):
-            _sync_wal(connection)
+            _settle_wal(connection)
     except BaseException:
-        connection.close()
+        # Closed in order, it would move a WAL into the database that may not be on the disk.
+        abandon(connection)
         raise
     return connection
 
@@ -173,16 +174,37 @@ def empty_wal(connection: apsw.Connection) -> None:
         raise apsw.BusyError("others are reading what the WAL holds")
 
 
-def _sync_wal(connection: apsw.Connection) -> None:
-    """Have on the disk what a process has left in the WAL that died between writing a transaction and syncing it.
+def _settle_wal(connection: apsw.Connection) -> None:
+    """Have on the disk what a process has left in the WAL that died before it was synced, or after a sync had failed.
 
-    SQLite takes such a transaction for committed as soon as it can read it, and syncs it with the next one only. Until then
-    what it holds could be shown, handed on or acknowledged again, and still be lost when power goes.
+    SQLite takes such a transaction for committed as soon as it can read it, and syncs it with the next one only; after a failed
+    sync, never. Until then what it holds could be shown, handed on or acknowledged again, and what others write after it in
+    the WAL be acknowledged, and all of it still be lost when power goes.
     """
     # After an orderly end there is no WAL, and nothing to be done.
-    if _wal_bytes(connection):
-        with _wal(connection, apsw.SQLITE_OPEN_CREATE) as file:  # opened to be made, its name is synced with it
-            file.xSync(apsw.SQLITE_SYNC_FULL)
+    if not _wal_bytes(connection):
+        return
+    try:
+        with _without_waiting(connection), write_transaction(connection):
+            _write_wal_again(connection)
+    except (apsw.BusyError, apsw.FullError):
+        # Who is writing is alive, and SQLite's index of the WAL with it, which never had what failed. And a file system that
+        # takes room to write over what is there has none: reading goes on.
+        _sync_wal(connection)
+
+
+@contextmanager
+def _without_waiting(connection: apsw.Connection) -> Iterator[None]:
+    connection.set_busy_handler(None)
+    try:
+        yield
+    finally:
+        connection.set_busy_handler(_wait_for_another)
+
+
+def _sync_wal(connection: apsw.Connection) -> None:
+    with _wal(connection) as file:
+        file.xSync(apsw.SQLITE_SYNC_FULL)
 
 
 def _wal_bytes(connection: apsw.Connection) -> int:
@@ -194,8 +216,9 @@ def _wal_bytes(connection: apsw.Connection) -> int:
 
 
 @contextmanager
-def _wal(connection: apsw.Connection, more_flags: int = 0) -> Iterator[apsw.VFSFile]:
-    flags = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE | more_flags
+def _wal(connection: apsw.Connection) -> Iterator[apsw.VFSFile]:
+    # As if to be made: its name in the directory is synced with it.
+    flags = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     file = apsw.VFSFile(connection.open_vfs, connection.filename_wal, [flags, 0])
     try:
         yield file

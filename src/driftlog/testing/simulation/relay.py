@@ -229,8 +229,8 @@ class RelayHost:
         self.unfork()
         if self.server is not None:
             held = self._held = self.server.places()
-            self._bury(held, self.server.end)
-            self.server = None
+            server, self.server = self.server, None
+            self._bury(held, server.end)
             self._world.ledger.check_confirmed(self, held)
 
     def _bury(self, held: set[tuple[bytes, int]], end: Callable[[], None] = lambda: None) -> None:

@@ -5,7 +5,8 @@ some, because they cost. They last as long as the process does. While a callback
 that it is told of; between the world's moments, what was told last must be what the query gives now. An error may reach the
 hook of a device on a drive that has raised one, and then an answer may be late until something is written again.
 
-Threads are not simulated, so none waits for other processes' writes: while two have the file open, each looks once a second.
+Threads are not simulated, so none waits for other processes' writes: while two have the file open, each looks once a second,
+and once more when it is alone again.
 """
 
 import random
@@ -178,7 +179,7 @@ class Subscribers:
 
     def check(self) -> None:
         """Raise unless each of them knows the newest answer."""
-        if self._all and len(self._device.processes) > 1:
+        if self._is_looking:
             self._catch_up()
         for one in self._all:
             one.check()

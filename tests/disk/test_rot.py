@@ -154,6 +154,41 @@ def test_a_device_that_lost_an_own_envelope_seals_nothing_until_it_is_back(base:
         assert not any(each.is_forked for each in other.status().devices)
 
 
+def test_what_a_lost_own_envelope_held_is_kept_where_the_key_bears_a_longer_history_elsewhere(
+    base: Base, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        write_image(base.closed, folder)
+    with opened(there) as copied:
+        for number in range(3):
+            copied.append(added(f"there-{number}"))
+            assert copied.seal() == 1
+        elsewhere = list(copied.envelopes_for(VersionVector()))
+    with opened(here) as space:
+        space.seal()
+        before = len(list(space.log()))
+        space.append(added("here"))
+        assert space.seal() == 1
+        device, last = space.device, max(head.batch_seq for head in space.version_vector()[space.device])
+    connection = apsw.Connection(str(here / NAME))
+    connection.execute("DELETE FROM driftlog_envelope WHERE device = ? AND batch_seq = ?", (device, last))
+    connection.close()
+    APP.repair(here / NAME, clock=Clock())
+    with opened(here) as space:
+        space.receive(elsewhere)
+        [finding, *_] = space.verify()
+        assert "some are not here" in finding.problem
+
+    APP.repair(here / NAME, clock=Clock())
+
+    with opened(here) as space:
+        assert len(list(space.log())) > before
+        assert {"here", "there-2"} <= {row.id for row in space.query("SELECT id FROM todo")}
+        assert space.seal() == 0
+
+
 def test_an_epochs_key_whose_name_was_damaged_gets_it_back(base: Base, tmp_path: Path) -> None:
     write_image(base.closed, tmp_path)
     connection = apsw.Connection(str(tmp_path / NAME))

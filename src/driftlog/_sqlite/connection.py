@@ -177,9 +177,9 @@ def empty_wal(connection: apsw.Connection) -> None:
 def _settle_wal(connection: apsw.Connection) -> None:
     """Have on the disk what a process has left in the WAL that died before it was synced, or after a sync had failed.
 
-    SQLite takes such a transaction for committed as soon as it can read it, and syncs it with the next one only; after a failed
-    sync, never. Until then what it holds could be shown, handed on or acknowledged again, and what others write after it in
-    the WAL be acknowledged, and all of it still be lost when power goes.
+    SQLite takes such a transaction for committed as soon as it can read it, and syncs it with the next one only; after a
+    failed sync, never. Meanwhile what it holds could be shown, handed on or acknowledged again, and what others write after
+    it in the WAL be acknowledged, and all of it still be lost when power goes.
     """
     # After an orderly end there is no WAL, and nothing to be done.
     if not _wal_bytes(connection):

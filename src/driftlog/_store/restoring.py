@@ -5,9 +5,10 @@ each event, undo data, view, chains and heads. So this is both what a repair wri
 What proves nothing by itself is taken over as it is: local tables, and how far relays were read.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 import apsw
@@ -98,7 +99,7 @@ class _Restoration:
     def run(self) -> Restored:
         chains, events = self._chains()
         meta = {str(key): value for key, value in self._rows("driftlog_meta", ("key", "value"), ("key",))}
-        branch, is_whole = self._own_branch(chains)
+        branch, is_whole = self._own_branch(chains, events)
         there, held = self._sort_out(events, branch, is_own_whole=is_whole)
         connection = connect(":memory:", page_bytes=_page_bytes(self._source))
         try:
@@ -151,7 +152,7 @@ class _Restoration:
             events |= {place(self._context.space, device, record): record for record in valid}
         return chains, events
 
-    def _own_branch(self, chains: list[_Chained]) -> tuple[Branch, bool]:
+    def _own_branch(self, chains: list[_Chained], events: Mapping[Timestamp, Record]) -> tuple[Branch, bool]:
         """Give the end of what this device has sealed, and whether all of it is here."""
         own = [each for each in chains if each.envelope.header.device == self._context.device]
         there = {Head(each.envelope.header.batch_seq, each.envelope.hash): each for each in own}
@@ -164,7 +165,11 @@ class _Restoration:
             self._found("fact", f"the end of this device's chain is damaged ({error})", FOUND)
             return Branch(max(there, default=None), last_hlc), max(there, default=None) == newest
         head = branch.head
-        if head is not None and head not in complete and _is_missing(head, set(there), newest):
+        if (
+            head is not None
+            and head not in complete
+            and (_is_missing(head, set(there), newest) or self._has_lost_sealed(branch.last_hlc, events))
+        ):
             words = f"of this device's envelopes up to {head.batch_seq}, some are not here"
             self._found("envelope", words, f"{FETCHED}; until then nothing is sealed")
             return branch, False
@@ -176,7 +181,26 @@ class _Restoration:
             return branch, True
         return Branch(head if head in complete else newest, last_hlc), True
 
+    def _has_lost_sealed(self, last_hlc: int, events: Mapping[Timestamp, Record]) -> bool:
+        """Tell whether own events are here that were sealed, and that no envelope holds: theirs is missing.
+
+        By the end's number it is not told where the key bears two histories, and the other one is here and is longer.
+        """
+        own = self._context.device
+        return any(at.device == own and at.hlc <= last_hlc and at not in events for at, record, _ in self._logged if record)
+
     # --- events ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _logged(self) -> list[tuple[Timestamp, Record | None, int]]:
+        """The rows of the log in the file's order, without a record where it is not what its hash says, and their states."""
+        found: list[tuple[Timestamp, Record | None, int]] = []
+        for table, key in _LOG_KEYS.items():
+            for row in self._rows(table, _LOG_COLUMNS, key):
+                at, record = _event(row)
+                is_sound = record is not None and place(self._context.space, at.device, record) == at
+                found.append((at, record if is_sound else None, row[7]))
+        return found
 
     def _sort_out(
         self, events: dict[Timestamp, Record], branch: Branch, *, is_own_whole: bool
@@ -190,18 +214,16 @@ class _Restoration:
         there: dict[Timestamp, None] = {}
         held: set[Timestamp] = set()
         damaged: list[Timestamp] = []
-        for table, key in _LOG_KEYS.items():
-            for row in self._rows(table, _LOG_COLUMNS, key):
-                at, record = _event(row)
-                if record is None or place(context.space, at.device, record) != at:
-                    damaged.append(at)
-                elif at in expected or (at.device == context.device and (at.hlc > branch.last_hlc or not is_own_whole)):
-                    events[at] = record
-                    there[at] = None
-                    if row[7] == STATES.index(State.HELD) and is_held(at.hlc, context.now_ms):
-                        held.add(at)
-                else:
-                    self._found("event", f"the event with stamp {at.hlc} is in no envelope", "repair drops it")
+        for at, record, state in self._logged:
+            if record is None:
+                damaged.append(at)
+            elif at in expected or (at.device == context.device and (at.hlc > branch.last_hlc or not is_own_whole)):
+                events[at] = record
+                there[at] = None
+                if state == STATES.index(State.HELD) and is_held(at.hlc, context.now_ms):
+                    held.add(at)
+            else:
+                self._found("event", f"the event with stamp {at.hlc} is in no envelope", "repair drops it")
         missing = expected.difference(there)
         for number, at in enumerate(damaged):
             # What was damaged may be what says which event it is: as many as are missing can be in envelopes.

@@ -19,6 +19,11 @@ FAILED_ONCE = {
     2277: "likewise",
     3223: "the judge held an older connection to what a later one had agreed",
     200429: "a file that could not be opened for a moment was read-only until the app was started again",
+    400608: "the judge took an envelope with a rotten signature for one that its receiver holds",
+    400653: "a process that was alone again did not look for what the other had written last",
+    401449: "a lost own envelope was not missed where the key bears a longer history elsewhere",
+    402715: "what was acknowledged after a failed sync and the end of its process was lost with the power",
+    403845: "the judge took what lies in a rotten relay's file for an envelope",
 }
 """Beyond those of the blocks, what was wrong."""
 

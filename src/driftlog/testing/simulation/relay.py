@@ -132,7 +132,8 @@ class Server:
 
     def envelopes(self) -> list[bytes]:
         """Give all envelopes on its disk."""
-        return [raw for (raw,) in self._rows(_RAWS)]
+        # Of a rotten file, what is no BLOB is no envelope.
+        return [raw for (raw,) in self._rows(_RAWS) if isinstance(raw, bytes)]
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Give the rows of a query, of a damaged file those before the damage."""

@@ -196,7 +196,8 @@ class Traffic:
                 line.walk_began_at.setdefault(walk, self._now)
                 for raw in envelopes:
                     self._check_sent(line, walk, raw)
-                links = tuple(self._identify(raw) for raw in envelopes)
+                # A rotten signature is not in the hash: what bears one is refused, and what follows it waits.
+                links = () if line.relay.may_be_damaged else tuple(self._identify(raw) for raw in envelopes)
                 line.frames.append(_Frame(links, tuple(line.stored) if is_caught_up else ()))
             case _:
                 pass

@@ -187,7 +187,9 @@ class _Restoration:
         By the end's number it is not told where the key bears two histories, and the other one is here and is longer.
         """
         own = self._context.device
-        return any(at.device == own and at.hlc <= last_hlc and at not in events for at, record, _ in self._logged if record)
+        return any(
+            at.device == own and at.hlc <= last_hlc and at not in events for at, record, _ in self._logged if record
+        )
 
     # --- events ------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import apsw
 import pytest
 
 from driftlog import VersionVector
+from driftlog._core.ids import DeviceKey
 from driftlog.errors import Corrupt, MissingDeviceKey, OtherApp
 from driftlog.testing import exchange
 from driftlog.testing.disk import write_image
@@ -171,7 +172,8 @@ def test_what_a_lost_own_envelope_held_is_kept_where_the_key_bears_a_longer_hist
         before = len(list(space.log()))
         space.append(added("here"))
         assert space.seal() == 1
-        device, last = space.device, max(head.batch_seq for head in space.version_vector()[space.device])
+        device = space.device
+        last = max(head.batch_seq for head in space.version_vector()[DeviceKey(device)])
     connection = apsw.Connection(str(here / NAME))
     connection.execute("DELETE FROM driftlog_envelope WHERE device = ? AND batch_seq = ?", (device, last))
     connection.close()

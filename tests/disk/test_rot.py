@@ -2,12 +2,14 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import apsw
 import pytest
 
 from driftlog import VersionVector
 from driftlog._core.ids import DeviceKey
+from driftlog._store.meta import Fact
 from driftlog.errors import Corrupt, MissingDeviceKey, OtherApp
 from driftlog.testing import exchange
 from driftlog.testing.disk import write_image
@@ -219,6 +221,31 @@ def test_an_apps_name_that_was_damaged_is_written_again(base: Base, tmp_path: Pa
     with opened(tmp_path) as space:
         assert space.verify() == []
     assert APP.repair(tmp_path / NAME, clock=Clock()) == []
+
+
+@pytest.mark.parametrize("fact", get_args(Fact))
+def test_a_fact_whose_name_was_damaged_gets_it_back(base: Base, tmp_path: Path, fact: str) -> None:
+    write_image(base.closed, tmp_path)
+    damaged = bytes([fact.encode()[0] ^ 0x80]) + fact.encode()[1:]
+    connection = apsw.Connection(str(tmp_path / NAME))
+    held = connection.execute("SELECT value FROM driftlog_meta WHERE key = ?", (fact,)).get
+    connection.execute("UPDATE driftlog_meta SET key = CAST(? AS TEXT) WHERE key = ?", (damaged, fact))
+    assert connection.changes() == (held is not None)
+    if held is None:
+        # One that this device has not needed yet.
+        held = b"\x80"
+        connection.execute("INSERT INTO driftlog_meta VALUES (CAST(? AS TEXT), ?)", (damaged, held))
+    connection.close()
+    with pytest.raises(Corrupt, match=f"a fact called .*{fact[1:]}.*run repair on it"):
+        opened(tmp_path)
+
+    findings = APP.repair(tmp_path / NAME, clock=Clock())
+
+    assert f"repair calls it {fact} again" in {finding.remedy for finding in findings}
+    connection = apsw.Connection(str(tmp_path / NAME))
+    there = connection.execute("SELECT value FROM driftlog_meta WHERE key = ?", (fact,)).get
+    connection.close()
+    assert there == held
 
 
 def test_a_repair_by_another_app_is_refused(base: Base, tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Effects run for what is settled, in order, and never less than once."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
+import apsw
 import pytest
 
 from driftlog import App, Space
-from driftlog.errors import DriftlogError, InvalidApp
+from driftlog.errors import Corrupt, DriftlogError, InvalidApp
 from driftlog.space.status import LogEntry
 from driftlog.testing import exchange, fleet
 from tests.todo_app import Clock, TodoAdded, TodoCompleted, todo_app
@@ -124,3 +126,35 @@ def test_two_effects_of_one_type_and_coroutines_are_refused(printer: Printer) ->
 
     with pytest.raises(InvalidApp, match="is a coroutine or generator; make it a plain function"):
         app.effect(TodoCompleted)(later)  # type: ignore[type-var]  # what is refused
+
+
+MARK_ALTERED = {
+    "its hash": ("substr(value, 1, 70) || x'00' || substr(value, 72)", "by its hash or its stamp", ["3"]),
+    "its stamp": ("x'00' || substr(value, 2)", "by its hash or its stamp", ["3"]),
+    "all but its stamp": ("substr(value, 1, 8) || zeroblob(64)", "the last event before it", ["2", "3"]),
+    "its size": ("substr(value, 2)", "so none will", []),
+}
+
+
+@pytest.mark.parametrize(("value", "remedy", "printed"), MARK_ALTERED.values(), ids=MARK_ALTERED)
+def test_no_effect_runs_by_a_mark_that_names_no_event_and_a_repair_finds_the_event(
+    printer: Printer, tmp_path: Path, value: str, remedy: str, printed: list[str]
+) -> None:
+    path, app = tmp_path / "todos.db", printer.app()
+    with app.open(path) as space:
+        space.append(TodoAdded(id="1", text=""), TodoAdded(id="2", text=""))
+        assert space.run_effects() == 2
+        space.append(TodoAdded(id="3", text=""))
+    printer.printed.clear()
+    connection = apsw.Connection(str(path))
+    connection.execute(f"UPDATE driftlog_meta SET value = CAST({value} AS BLOB) WHERE key = 'effects'")
+    connection.close()
+    with app.open(path) as space, pytest.raises(Corrupt, match="Run repair on the file"):
+        space.run_effects()
+
+    [finding] = app.repair(path)
+
+    assert remedy in finding.remedy
+    with app.open(path) as space, pytest.raises(Corrupt) if not printed else nullcontext():
+        space.run_effects()
+    assert printer.printed == printed

@@ -1,7 +1,7 @@
 """The small facts of a space's file: app, genesis, keys, the view's maker, and how far each relay was read."""
 
 import struct
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import apsw
 
@@ -35,6 +35,9 @@ SELECT state, sum(count) FROM (
 """
 
 
+Fact = Literal["app", "comparisons", "device", "effects", "genesis", "local_tables", "own_branch", "view"]
+
+
 class Branch(NamedTuple):
     """The end of the chain that a device writes: its head, None before the first envelope, and the stamp before which all
     its events are in envelopes."""
@@ -62,12 +65,12 @@ class Meta:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: Fact) -> bytes | None:
         """Give a fact, or None."""
         value: bytes | None = self._connection.execute(_GET, (key,)).get
         return value
 
-    def set(self, key: str, value: bytes) -> None:
+    def set(self, key: Fact, value: bytes) -> None:
         """Set a fact."""
         self._connection.execute(_SET, (key, value))
 

@@ -22,9 +22,10 @@ from driftlog._core.version_vector import Head
 from driftlog._sqlite.connection import connect, write_transaction
 from driftlog._sqlite.sqltext import fold, quote
 from driftlog._store import schema
+from driftlog._store.facts import NAME, mend_mark, rightly_named
 from driftlog._store.local import local_names
 from driftlog._store.log import STATES, Log, State
-from driftlog._store.meta import Branch, Meta, RelayMark
+from driftlog._store.meta import Branch, Fact, Meta, RelayMark
 from driftlog._store.program import Program
 from driftlog._store.salvage import rows_of
 from driftlog._store.store import Store
@@ -98,13 +99,16 @@ class _Restoration:
 
     def run(self) -> Restored:
         chains, events = self._chains()
-        meta = {str(key): value for key, value in self._rows("driftlog_meta", ("key", "value"), ("key",))}
+        facts = self._facts()
         branch, is_whole = self._own_branch(chains, events)
         there, held = self._sort_out(events, branch, is_own_whole=is_whole)
+        remedy = mend_mark(facts, events)
+        if remedy is not None:
+            self._found("fact", "the mark of the effects that have run names no event", remedy)
         connection = connect(":memory:", page_bytes=_page_bytes(self._source))
         try:
             with write_transaction(connection):
-                self._write(connection, chains, meta, branch)
+                self._write(connection, chains, facts, branch)
                 # In the file's order: of events with one stamp, the first lies in the one table, the others in the other.
                 for at in dict.fromkeys((*there, *sorted(events))):
                     Log(connection).insert(at, events[at], State.HELD if at in held else State.APPLIED)
@@ -122,6 +126,14 @@ class _Restoration:
         if said is not None:
             self._found("structure", f"{table} cannot be read to its end ({said})", KEPT)
         return rows
+
+    # --- facts --------------------------------------------------------------------------------------------------------
+
+    def _facts(self) -> dict[Fact, Any]:
+        facts, remedies = rightly_named(dict(self._rows("driftlog_meta", (NAME, "value"), (NAME,))))
+        for remedy in remedies:
+            self._found("fact", "a fact has a name that is none", remedy)
+        return facts
 
     # --- envelopes ---------------------------------------------------------------------------------------------------
 
@@ -244,7 +256,7 @@ class _Restoration:
     # --- the new database --------------------------------------------------------------------------------------------
 
     def _write(
-        self, connection: apsw.Connection, chains: list[_Chained], facts: dict[str, Any], branch: Branch
+        self, connection: apsw.Connection, chains: list[_Chained], facts: Mapping[Fact, Any], branch: Branch
     ) -> None:
         context = self._context
         schema.create(connection)

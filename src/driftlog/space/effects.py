@@ -9,16 +9,14 @@ from threading import Lock
 
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event
-from driftlog._core.limits import HLC_MAX
-from driftlog._core.retraction import PLACE_BYTES, decode_place, encode_place
+from driftlog._core.retraction import encode_place
+from driftlog._store.facts import decode_mark
 from driftlog._store.log import State
 from driftlog._store.program import Effect
 from driftlog.errors import Corrupt, DriftlogError
 from driftlog.space.engine import Engine
 from driftlog.space.entries import decode_entries
 from driftlog.space.status import LogEntry
-
-_MARK = "effects"
 
 
 class Effects:
@@ -66,17 +64,18 @@ class Effects:
 
     def _mark(self) -> Timestamp | None:
         with self._engine.reading() as store:
-            mark = store.meta.get(_MARK)
-        if mark is None:
-            return None
-        if len(mark) != PLACE_BYTES or (place := decode_place(mark)).hlc > HLC_MAX:
-            raise Corrupt(
-                f"{self._engine.path}: the mark of the effects that have run is damaged; none is run, because it is not "
-                "known which have been. Restore a backup"
-            )
-        return place
+            mark = store.meta.get("effects")
+            if mark is None:
+                return None
+            place = decode_mark(mark)
+            if place is not None and store.log.find(place) is not None:
+                return place
+        raise Corrupt(
+            f"{self._engine.path}: the mark of the effects that have run is damaged; none is run, because it is not "
+            "known which have been. Run repair on the file: it looks for the event that the mark was set to"
+        )
 
     def _keep(self, mark: Timestamp) -> None:
         # On disk even where durability is relaxed: what was done outside cannot be taken back by a power cut.
         with self._engine.writing(is_synced=True) as store:
-            store.meta.set(_MARK, encode_place(mark))
+            store.meta.set("effects", encode_place(mark))

@@ -14,6 +14,7 @@ from driftlog._crypto import keys as crypto_keys
 from driftlog._crypto.keys import SEED_BYTES, Entropy, SpaceKeys
 from driftlog._sqlite.connection import Durability, connect, storage_errors, synced_to_disk, write_transaction
 from driftlog._store import schema
+from driftlog._store.facts import misnamed
 from driftlog._store.meta import Meta
 from driftlog._store.program import Program
 from driftlog._store.rebuilding import Progress
@@ -163,6 +164,10 @@ def _write(
 def _read(connection: apsw.Connection, program: Program, path: str | Path) -> SpaceKeys:
     meta = Meta(connection)
     app_name, stated, device = meta.get("app"), meta.get("genesis"), meta.get("device")
+    other = misnamed(connection)
+    if other is not None:
+        said = other[:_NAME_CHARS_SAID_MAX]
+        raise Corrupt(f"{path} is damaged: it holds a fact called {said!r}, and none is; run repair on it")
     if app_name is None or stated is None or device is None:
         raise Corrupt(f"{path} lacks the facts every space has; restore a backup")
     if app_name != program.name.encode():

@@ -28,6 +28,7 @@ from driftlog._crypto.keys import SpaceKeys
 from driftlog._sqlite.connection import connect, storage_errors
 from driftlog._sqlite.rows import raw_rows
 from driftlog._store import schema
+from driftlog._store.facts import DAMAGED_BITS_MAX, bits_differing, read_facts
 from driftlog._store.meta import Meta
 from driftlog._store.program import Program
 from driftlog._store.restoring import Context, Finding, Restored, restore
@@ -57,8 +58,6 @@ DELETE FROM sqlite_schema WHERE name = ?1 OR (?1 LIKE 'sqlite_autoindex_%' AND t
 ENTRIES_LEFT_OUT_MAX: Final = 10
 _SOME_ENVELOPES: Final = "SELECT raw FROM driftlog_envelope LIMIT 10"
 FORMAT_EVER_MAX: Final = 100
-DAMAGED_BITS_MAX: Final = 8
-"""Two keys differ in 128 bits, more or less; one and its damaged copy in few."""
 _PAGE_SIZES: Final = {1 << power for power in range(9, 16)}
 
 
@@ -273,25 +272,24 @@ def _keys(source: apsw.Connection, path: Path, seed: bytes) -> SpaceKeys:
     """Derive the keys, or say that what they are derived from is gone."""
     gone = f"{path} is damaged where it says which space it is; restore a backup, or join again from another device"
     try:
-        stated = Meta(source).get("genesis")
+        facts = read_facts(source)
         epoch_keys = [key for (key,) in source.execute("SELECT key FROM driftlog_epoch").fetchall()]
-        genesis = Genesis.decode(stated or b"")
+        genesis = Genesis.decode(facts.get("genesis", b""))
     except (apsw.Error, Malformed, TypeError, UnicodeDecodeError) as error:
         raise Corrupt(gone) from error
     for key in epoch_keys:
         if isinstance(key, bytes) and crypto_keys.commitment(key) == genesis.epoch_commitment:
             keys = SpaceKeys.of(seed, genesis, key)
-            _check_identity(source, path, keys, gone)
+            _check_identity(source, path, keys, facts.get("device"), gone)
             return keys
     raise Corrupt(gone)
 
 
-def _check_identity(source: apsw.Connection, path: Path, keys: SpaceKeys, gone: str) -> None:
+def _check_identity(source: apsw.Connection, path: Path, keys: SpaceKeys, noted: bytes | None, gone: str) -> None:
     """Raise unless the keys are this file's: a repair under another device's key would write in its name."""
-    noted = Meta(source).get("device")
     if noted == keys.device_key:
         return
-    if noted is not None and _bits_differing(noted, keys.device_key) <= DAMAGED_BITS_MAX:
+    if noted is not None and bits_differing(noted, keys.device_key) <= DAMAGED_BITS_MAX:
         return  # the right key, and a note of it that was damaged
     try:
         spaces = {parse_envelope(raw).header.space for (raw,) in raw_rows(source, _SOME_ENVELOPES)}
@@ -300,10 +298,6 @@ def _check_identity(source: apsw.Connection, path: Path, keys: SpaceKeys, gone: 
     if keys.space in spaces:
         raise MissingDeviceKey(f"the key file beside {path} is of another device; put back the one that belongs to it")
     raise Corrupt(gone)
-
-
-def _bits_differing(a: bytes, b: bytes) -> int:
-    return (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).bit_count()
 
 
 def _write_over(path: Path, restored: apsw.Connection) -> None:

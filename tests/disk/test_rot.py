@@ -157,6 +157,41 @@ def test_a_device_that_lost_an_own_envelope_seals_nothing_until_it_is_back(base:
         assert not any(each.is_forked for each in other.status().devices)
 
 
+@pytest.mark.parametrize("is_whole_first", [True, False])
+def test_what_was_made_while_an_own_envelope_was_missing_is_sealed_before_another_history_of_the_key_is_followed(
+    base: Base, tmp_path: Path, is_whole_first: bool
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        write_image(base.closed, folder)
+    with opened(there) as copied:
+        copied.seal()
+        lost = list(copied.envelopes_for(VersionVector()))
+        copied.append(added("there"))
+        assert copied.seal() == 1
+        later = list(copied.envelopes_for(copied.version_vector())) or list(copied.envelopes_for(VersionVector()))
+    with opened(here) as space:
+        device = space.device
+    connection = apsw.Connection(str(here / NAME))
+    connection.execute("DELETE FROM driftlog_envelope WHERE device = ? AND batch_seq = 1", (device,))
+    connection.close()
+    APP.repair(here / NAME, clock=Clock())
+
+    with opened(here) as space, APP.join(":memory:", base.link, clock=Clock()) as other:
+        space.append(added("here"))
+        assert space.seal() == 0
+        for envelopes in (lost, later) if is_whole_first else (later, lost):
+            space.receive(envelopes)
+        space.seal()
+        exchange(space, other)
+
+        assert {"here", "there"} <= {row.id for row in other.query("SELECT id FROM todo")}
+        assert space.digest() == other.digest()
+        assert space.verify() == []
+        assert any(each.is_forked for each in other.status().devices)
+
+
 def test_what_a_lost_own_envelope_held_is_kept_where_the_key_bears_a_longer_history_elsewhere(
     base: Base, tmp_path: Path
 ) -> None:

@@ -80,6 +80,10 @@ def connect(
     connection = (_open if may_be_immutable else _opened)(str(path), flags, vfs)
     try:
         identify(connection)
+    except BaseException:
+        connection.close()
+        raise
+    try:
         _configure(connection, durability, page_bytes, is_read_only=is_read_only)
         if not connection.readonly("main"):
             _settle_wal(connection)

@@ -48,6 +48,7 @@ class Intake:
         device: DeviceKey,
         clock: Callable[[], int],
         open_envelope: OpenEnvelope,
+        seal_pending: Callable[[], object],
     ) -> None:
         self._log = log
         self._chains = chains
@@ -56,6 +57,7 @@ class Intake:
         self._device = device
         self._clock = clock
         self._open = open_envelope
+        self._seal_pending = seal_pending
 
     def take(self, opened: Sequence[tuple[Envelope, Batch]]) -> Taken:
         """Take in envelopes that were verified and opened, and what waited for them."""
@@ -82,7 +84,7 @@ class Intake:
             void = len(batch.records) - len(valid)
             self._chains.add(envelope, max(last_hlc, batch.records[-1].hlc), void)
             if header.device == self._device:
-                self._follow_own(envelope, batch.records[-1].hlc)
+                self._follow_own(envelope)
                 taken.own_hlc = max(taken.own_hlc, batch.records[-1].hlc)
             taken.new += found is None
             taken.void += void
@@ -105,13 +107,20 @@ class Intake:
             else:
                 taken.due[at] = record
 
-    def _follow_own(self, envelope: Envelope, last_hlc: int) -> None:
+    def _follow_own(self, envelope: Envelope) -> None:
         """Take note of an envelope of this device that was not made here: this file is an older copy, or has been copied.
 
         If it continues what was made here, so does this device from now on. If not, two histories bear its key: it stays on
         its own, behind both in time, and the fork is shown.
         """
+        head = self._meta.own_branch().head
+        if head is not None and not self._chains.holds(self._device, head):
+            # Something of its own is still to come back, and what it has not sealed follows that.
+            return
+        # What was made here must be in an envelope before events of the same device come in that were not made here: later,
+        # nothing would tell them apart.
+        self._seal_pending()
         head, own_last_hlc = self._meta.own_branch()
         is_continued = envelope.header.previous == (head.hash if head is not None else NO_ENVELOPE)
         end = Head(envelope.header.batch_seq, envelope.hash) if is_continued else head
-        self._meta.set_own_branch(Branch(end, max(own_last_hlc, last_hlc)))
+        self._meta.set_own_branch(Branch(end, max(own_last_hlc, self._chains.last_hlc(self._device))))

@@ -180,7 +180,7 @@ class _Restoration:
         if (
             head is not None
             and head not in complete
-            and (_is_missing(head, set(there), newest) or self._has_lost_sealed(branch.last_hlc, events))
+            and (_is_missing(head, set(there), newest) or self._has_left_behind(max(branch.last_hlc, last_hlc), events))
         ):
             words = f"of this device's envelopes up to {head.batch_seq}, some are not here"
             self._found("envelope", words, f"{FETCHED}; until then nothing is sealed")
@@ -193,10 +193,11 @@ class _Restoration:
             return branch, True
         return Branch(head if head in complete else newest, last_hlc), True
 
-    def _has_lost_sealed(self, last_hlc: int, events: Mapping[Timestamp, Record]) -> bool:
-        """Tell whether own events are here that were sealed, and that no envelope holds: theirs is missing.
+    def _has_left_behind(self, last_hlc: int, events: Mapping[Timestamp, Record]) -> bool:
+        """Tell whether there are own events in no envelope, although later ones are in some.
 
-        By the end's number it is not told where the key bears two histories, and the other one is here and is longer.
+        They were in one that is missing, or have waited since then to follow it. By the number of the chain's end that is
+        not told where the key bears two histories, and the other one is here and is longer.
         """
         own = self._context.device
         return any(

@@ -67,7 +67,7 @@ class Store:
         self._device = device
         self._clock = clock
         self._seal = seal
-        self._intake = Intake(self.log, self.chains, self.meta, space, device, clock, open_envelope)
+        self._intake = Intake(self.log, self.chains, self.meta, space, device, clock, open_envelope, self.seal_pending)
         self._failure: BaseException | None = None
         self._data_version = -1
         self._is_stale = True
@@ -288,10 +288,6 @@ class Store:
 
     def receive(self, opened: Sequence[tuple[Envelope, Batch]]) -> Received:
         """Take in envelopes that were verified and opened, within a transaction: at most one rebase for all of them."""
-        if any(envelope.header.device == self._device for envelope, _ in opened):
-            # What was made here must be in an envelope before events of the same device come in that were not made here:
-            # later, nothing would tell them apart.
-            self.seal_pending()
         taken = self._intake.take(opened)
         self._own_hlc = max(self._own_hlc, taken.own_hlc)
         integrated = self._integrate([Arrival(at, record) for at, record in taken.due.items()])

@@ -55,8 +55,6 @@ class Device:
         """Once it is a member."""
         self.is_lost = False
         self.is_to_stay_down = False
-        self.is_ending = False
-        """Its processes were asked to end."""
         self.is_mended = False
         """Its file was damaged once, and was repaired."""
         self.urls: list[str] = []
@@ -78,6 +76,11 @@ class Device:
     def is_up(self) -> bool:
         """Whether any process runs."""
         return bool(self.processes)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether any process was asked to end."""
+        return any(process.is_ending for process in self.processes)
 
     @property
     def space(self) -> Space:
@@ -153,7 +156,6 @@ class Device:
 
     def stop(self) -> None:
         """Ask all processes to end as they should."""
-        self.is_ending = True
         for process in list(self.processes):
             if process.stop():
                 self.process_ended(process)
@@ -269,7 +271,6 @@ class Device:
 
     def _process(self, space: Space) -> Process:
         self._boots += 1
-        self.is_ending = False
         return Process(self, space, f"{self.name}#{self._boots}")
 
     # --- what its user does ----------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ class Process:
         self.space = space
         self.host = Host(device.world.loop, name)
         self.phases: dict[str, Phase] = {}
+        self.is_ending = False
+        """It was asked to end."""
         self._device = device
         self._stop = asyncio.Event()
         self._main: asyncio.Task[None] | None = None
@@ -35,6 +37,7 @@ class Process:
 
     def stop(self) -> bool:
         """Ask it to end; tells whether it has ended already."""
+        self.is_ending = True
         if self._main is None or self._main.done():
             return True
         self.host.post(self._stop.set)
@@ -60,6 +63,6 @@ class Process:
             error = main.exception()
             assert error is not None
             self._device.world.loop.failures.append(error)
-        elif not main.cancelled() and not self._device.is_ending:
+        elif not main.cancelled() and not self.is_ending:
             self._device.world.loop.failures.append(Broken(f"{self.host.name} has ended by itself"))
         self._device.process_ended(self)

@@ -5,7 +5,6 @@ The public `Space` and the replica that the sync driver talks to are two views o
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from functools import partial
 from threading import get_ident
 from time import sleep
 from typing import Final
@@ -17,22 +16,21 @@ from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event
 from driftlog._core.steps import Sealed, Steps
 from driftlog._crypto.keys import Entropy, SpaceKeys
-from driftlog._sqlite.connection import Durability, abandon, connect, empty_wal, storage_errors, synced_to_disk
+from driftlog._sqlite.connection import Durability, abandon, storage_errors, synced_to_disk
 from driftlog._sqlite.rows import Parameters
 from driftlog._sqlite.wal_writes import hints_for
 from driftlog._store.batches import Received
-from driftlog._store.own_state import connect_for_queries, seen_through, show_own_state
+from driftlog._store.own_state import seen_through, show_own_state
 from driftlog._store.program import Program
 from driftlog._store.reading import check_not_upgrading
 from driftlog._store.rebuilding import Progress, untold
-from driftlog._store.schema import PAGE_BYTES
 from driftlog._store.settled import settled
-from driftlog._store.soundness import check_end
 from driftlog._store.store import Store
-from driftlog.errors import Closed, DriftlogError, ReadOnly, StorageError
+from driftlog.errors import Closed, DriftlogError, ReadOnly
 from driftlog.space.answer import CallSoon, OnAnswer, OnError, Subscription
 from driftlog.space.appender import Appender
 from driftlog.space.comparing import Comparing
+from driftlog.space.connecting import Connecting
 from driftlog.space.entries import prepare_events
 from driftlog.space.exchange import Exchange
 from driftlog.space.held import Held
@@ -47,8 +45,6 @@ from driftlog.space.standing import SharedStanding, Standing
 from driftlog.space.telling import Telling
 from driftlog.space.turns import Turns
 from driftlog.space.whereabouts import Whereabouts
-
-MEMORY = ":memory:"
 
 PAUSE_SECONDS: Final = 0.001
 """Between two steps of a long catch-up, so that another process finds the write lock free: SQLite has no queue for it, and
@@ -77,17 +73,14 @@ class Engine:
         self.clock = clock
         self.exchange = Exchange(keys, entropy)
         self.changed = Listeners()
-        self.is_read_only = connection.readonly("main")
         self._connection = connection
-        self._connection_name = connection.filename or path
+        self._connecting = Connecting(connection, path, durability, vfs)
+        self.is_read_only = self._connecting.is_read_only
         self._lock = Turns()
-        looked_at = "" if path == MEMORY or vfs else self._connection_name
-        self.whereabouts = Whereabouts(path, looked_at, self._empty_wal_of_gone)
+        self.whereabouts = Whereabouts(path, self._connecting.system_name, self._empty_wal_of_gone)
         self._is_closed = False
         self._transaction_thread: int | None = None
         self._looking = Looking(self)
-        self._durability: Durability = durability
-        self._vfs = vfs
         self.reopening = Reopening(self._reopen)
         self._store = self._store_on(connection)
         self._appender = Appender(self._store, self._lock)
@@ -96,14 +89,12 @@ class Engine:
         if not self.is_read_only:
             self._store.rebuild_if_outdated(progress)
         # A space in memory, or one opened read-only, has a single connection.
-        is_shared = path == MEMORY or self.is_read_only
+        is_shared = self._connecting.is_in_memory or self.is_read_only
         self.reader = Reader(
             connection, self._lock, path, self.reopening, self.whereabouts, is_shared=is_shared, vfs=vfs
         )
         self.comparing = Comparing(self)
-        # Of another VFS, the name is no file that the system knows; in memory there are no others.
-        wal = None if path == MEMORY else "" if vfs else connection.filename_wal
-        self.others = Others(self, self.live.is_wanted, wal, hints_for)
+        self.others = Others(self, self.live.is_wanted, self._connecting.wal_name, hints_for)
 
     # --- access to the store -----------------------------------------------------------------------------------------
 
@@ -174,12 +165,10 @@ class Engine:
         return subscription
 
     def _line(self, call_soon: CallSoon | None) -> Line:
-        if self.path == MEMORY:
+        if self._connecting.is_in_memory:
             standing: Standing = SharedStanding(self._connection, self._lock, self.reader.told)
         else:
-            name, vfs = self._connection_name, self._vfs
-            connecting = partial(connect_for_queries, name, vfs, may_be_immutable=self.is_read_only)
-            standing = Standing(connecting, self._lock, self.reader.told)
+            standing = Standing(self._connecting.for_queries(), self._lock, self.reader.told)
         return Line(standing, call_soon, self._run_within, self.live.catch_up)
 
     def _run_within(self, run: Callable[[], None]) -> None:
@@ -319,17 +308,9 @@ class Engine:
                 self._lock.let_go()
 
     def _let_go(self) -> None:
-        try:
-            if not self.is_read_only and not self.whereabouts.is_there():
-                # SQLite leaves the WAL of a file that is not at its path any more, for who opens that path to stumble over.
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            self._connection.close()
-        except apsw.Error as error:
-            # SQLite does not mind, as it can move the WAL later. A VFS written in Python tells it all the same.
-            raise StorageError(
-                f"{self.path} was closed, but the disk failed ({type(error).__name__}: {error}) while what its WAL holds "
-                "was moved into it; nothing that was recorded is lost, keep the WAL beside it and open it again"
-            ) from error
+        self._connecting.let_go(
+            self._connection, is_in_doubt=self.reopening.is_due, is_there=self.whereabouts.is_there()
+        )
 
     def _store_on(self, connection: apsw.Connection) -> Store:
         return Store(
@@ -344,21 +325,11 @@ class Engine:
 
     def _reopen(self) -> None:
         """Open the file anew, as `reopening` says; a space in memory has no file that could fail."""
-        if self.path == MEMORY:
+        if self._connecting.is_in_memory:
             return
         self.whereabouts.check()
-        connection = connect(
-            self._connection_name,
-            durability=self._durability,
-            is_read_only=self.is_read_only,
-            page_bytes=PAGE_BYTES,
-            vfs=self._vfs,
-            may_be_immutable=self.is_read_only,
-        )
+        connection = self._connecting.anew(self.keys.space)
         try:
-            if not self.is_read_only:
-                empty_wal(connection)
-            check_end(connection, self.keys.space, self.path)
             self.reader.reopen(connection)
         except BaseException:
             abandon(connection)

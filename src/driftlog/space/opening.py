@@ -20,7 +20,8 @@ from driftlog._store.program import Program
 from driftlog._store.rebuilding import Progress
 from driftlog._store.view import View
 from driftlog.errors import Corrupt, InvalidInvite, MissingDeviceKey, OtherApp, UnusableFile
-from driftlog.space.engine import MEMORY, Engine
+from driftlog.space.connecting import MEMORY
+from driftlog.space.engine import Engine
 from driftlog.space.files import read_seed, write_seed
 from driftlog.space.space import Space
 

@@ -24,7 +24,7 @@ from driftlog._store.meta import Meta
 from driftlog._store.store import Store
 from driftlog.errors import OtherApp
 from driftlog.space.app import App
-from driftlog.space.engine import MEMORY
+from driftlog.space.connecting import MEMORY
 from driftlog.space.entries import prepare_events
 from driftlog.space.space import Space
 

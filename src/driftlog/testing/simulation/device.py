@@ -78,9 +78,9 @@ class Device:
         return bool(self.processes)
 
     @property
-    def is_ending(self) -> bool:
-        """Whether any process was asked to end."""
-        return any(process.is_ending for process in self.processes)
+    def is_to_go_on_syncing(self) -> bool:
+        """Whether a process syncs, and was not asked to end."""
+        return any(process.is_syncing and not process.is_ending for process in self.processes)
 
     @property
     def space(self) -> Space:

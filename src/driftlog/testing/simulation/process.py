@@ -30,6 +30,11 @@ class Process:
         device.world.device_by_host[self.host] = device
         self.subscribers = Subscribers(device, space, self.host)
 
+    @property
+    def is_syncing(self) -> bool:
+        """Whether it converses with relays, or tries to."""
+        return self._main is not None and not self._main.done()
+
     def sync(self, urls: list[str]) -> None:
         """Begin to converse with relays."""
         self._main = self.host.run(self._converse(SpaceReplica(self.space._engine, self._report), urls))
@@ -38,7 +43,7 @@ class Process:
     def stop(self) -> bool:
         """Ask it to end; tells whether it has ended already."""
         self.is_ending = True
-        if self._main is None or self._main.done():
+        if not self.is_syncing:
             return True
         self.host.post(self._stop.set)
         return False

@@ -33,7 +33,9 @@ def heal(world: World) -> None:
         device.clock.set_right()
         device.is_to_stay_down = False
         # Whoever runs and lacks nothing is left alone: a conversation that is stuck must come free by itself.
-        is_as_it_should_be = device.version == newest and device.urls == world.urls_of(device) and not device.is_ending
+        is_as_it_should_be = (
+            device.version == newest and device.urls == world.urls_of(device) and device.is_to_go_on_syncing
+        )
         if device.is_up and not is_as_it_should_be:
             device.crash()
         device.version = newest

@@ -15,6 +15,7 @@ from driftlog._sqlite.connection import Durability
 from driftlog.errors import Closed, StorageError
 from driftlog.testing.disk import Fault, OneFault, SimulatedDisk
 from driftlog.testing.disk.faults import Kind
+from driftlog.testing.disk.journal import Wrote
 from tests.disk.cutting import cut_all, random_cuts
 from tests.disk.judging import judge
 from tests.disk.relays import DEVICES, Accepts, job, judge_relay, opened
@@ -230,3 +231,23 @@ def test_a_file_that_could_not_be_opened_for_a_moment_is_not_read_as_one_that_no
         assert all("todos.db cannot be opened" in refusal for refusal in refusals)
         with APP.open(path, vfs=disk.vfs, clock=Clock()) as space:
             space.append(added(1))
+
+
+@pytest.mark.parametrize("durability", ["full", "relaxed"])
+def test_a_space_that_is_closed_in_doubt_moves_into_the_database_only_what_is_on_the_disk(
+    tmp_path: Path, durability: Durability
+) -> None:
+    path = tmp_path / "todos.db"
+    with SimulatedDisk(tmp_path) as disk:
+        with APP.open(path, vfs=disk.vfs, clock=Clock(), durability=durability) as space:
+            space.append(added(0))
+            disk.faults = OneFault(1, "sync")
+            with pytest.raises(StorageError):
+                space.seal()
+            disk.faults = None
+            before = len(disk.journal)
+        moved = [done for done in disk.journal[before:] if isinstance(done, Wrote) and done.file == path.name]
+        assert bool(moved) is (durability == "full")
+
+        with APP.open(path, vfs=disk.vfs, clock=Clock()) as space:
+            assert space.query("SELECT id FROM todo") == [("0",)]

@@ -1,45 +1,22 @@
 """Devices state digests of their views: differences are found, reported and mended, and nobody else is bothered (P30)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
 import pytest
 
 from driftlog import Agreement, App, Comparison, Event, ViewTransaction
-from driftlog._core.batch import Batch
-from driftlog._core.envelope import Envelope
-from driftlog._core.limits import HOLD_MS
 from driftlog._core.statement import Statement, encode_statement
 from driftlog._store import stated
-from driftlog.space.comparing import QUIET_MS, REBUILD_EVERY_MS
+from driftlog.space.comparing import QUIET_MS
 from driftlog.space.replica import SpaceReplica
 from driftlog.testing import exchange, fleet
-from tests.space.stating import APP, Fleet, compared, count_rebuilds, found, opened, statements
+from tests.space.stating import APP, Fleet, compared, found, statements
 from tests.space.test_forks import copy_device
 from tests.space.test_verdicts import take
-from tests.todo_app import TABLES, Clock, TodoAdded
+from tests.todo_app import TABLES, TodoAdded
 
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> Iterator[Fleet]:
-    yield from opened(Fleet(tmp_path, 2))
-
-
-@pytest.fixture
-def three(tmp_path: Path) -> Iterator[Fleet]:
-    yield from opened(Fleet(tmp_path, 3))
-
-
-@pytest.fixture
-def rebuilds(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The devices that have rebuilt their views, as often as they did."""
-    return count_rebuilds(monkeypatch)
-
-
-# --- exchange without a relay ----------------------------------------------------------------------------------------
 
 
 def test_devices_that_agree_find_so_and_say_with_whom_and_when(two: Fleet, rebuilds: list[bytes]) -> None:
@@ -297,63 +274,6 @@ def test_a_statement_about_less_than_the_last_word_is_passed_over(two: Fleet, re
     assert rebuilds == []
 
 
-def test_events_that_are_held_here_and_not_there_are_other_events(two: Fleet) -> None:
-    ann, bob = two
-    clock = Clock(two.clock.now_ms + HOLD_MS * 2)
-    link = ann.invite()
-    with APP.join(":memory:", link, clock=clock) as ahead:
-        ahead.append(TodoAdded("future", "milk"))
-        exchange(ahead, ann)
-        two.share()
-        assert ann.status().held == 1
-        now = two.clock.now_ms
-        two.clock.now_ms += HOLD_MS * 2
-        ann.append(TodoAdded("present", "milk"))
-        ann.state_digest()
-        two.clock.now_ms = now
-        two.share()
-        assert bob.status().held > 0
-        assert bob.compare_digests() == ()
-
-    two.clock.now_ms += HOLD_MS * 2
-    bob.append(TodoAdded("now", "milk"))
-    two.share()
-    ann.state_digest()
-    two.share()
-    assert found(bob.compare_digests()) == [(ann.device, "equal")]
-
-
-def test_what_is_held_by_both_keeps_nobody_from_comparing(two: Fleet) -> None:
-    ann, bob = two
-    with APP.join(":memory:", ann.invite(), clock=Clock(two.clock.now_ms + HOLD_MS * 2)) as ahead:
-        ahead.append(TodoAdded("future", "milk"))
-        exchange(ahead, ann)
-    two.share()
-    ann.state_digest()
-    two.share()
-    assert bob.status().held == 1
-
-    assert found(bob.compare_digests()) == [(ann.device, "equal")]
-
-
-def test_neutral_events_that_are_held_here_and_not_there_make_no_difference(two: Fleet) -> None:
-    ann, bob = two
-    with APP.join(":memory:", ann.invite(), clock=Clock(two.clock.now_ms + HOLD_MS * 2)) as ahead:
-        exchange(ahead, ann)
-        ahead.acknowledge()
-        exchange(ahead, ann)
-    two.share()
-    now = two.clock.now_ms
-    two.clock.now_ms += HOLD_MS * 2
-    ann.state_digest()
-    assert ann.status().held == 0
-    two.clock.now_ms = now
-    two.share()
-    assert bob.status().held > 0
-
-    assert found(bob.compare_digests()) == [(ann.device, "equal")]
-
-
 def test_devices_of_different_versions_of_the_app_never_report(tmp_path: Path, rebuilds: list[bytes]) -> None:
     newer = App(APP.name, tables=TABLES)
     newer.on(TodoAdded)(lambda tx, event: tx.execute("INSERT INTO todo (id, text) VALUES (?, 'x')", (event.id,)))
@@ -427,116 +347,3 @@ def test_a_statement_that_cannot_be_read_or_matches_nothing_is_passed_over(
     assert bob.state_digest() is not None
     assert ann.status().rejected == bob.status().rejected == (payload == b"\x80")
     assert rebuilds == []
-
-
-# --- who states what is not so ---------------------------------------------------------------------------------------
-
-
-def test_a_member_that_lies_is_named_and_costs_one_rebuild_a_day(two: Fleet, rebuilds: list[bytes]) -> None:
-    ann, liar = two
-    start = two.clock.now_ms
-    for number in range(3 * 24):
-        two.says(1, f"relevant {number}")
-        for again in range(3):
-            two.lie(1, bytes([again]) * 32)
-            ann.compare_digests()
-            assert [one.device for one in ann.status().differing] == [liar.device]
-        two.clock.now_ms += HOUR_MS
-    days = (two.clock.now_ms - start) // REBUILD_EVERY_MS
-
-    assert days == 3
-    assert rebuilds == [ann.device] * days
-    assert ann.status().devices
-
-
-def test_what_was_rebuilt_of_these_very_events_is_not_rebuilt_on_another_word(
-    three: Fleet, rebuilds: list[bytes]
-) -> None:
-    ann, bob, cleo = three
-    three.lie(1)
-    assert found(ann.compare_digests()) == [(bob.device, "different")]
-    three.lie(2)
-
-    assert found(ann.compare_digests()) == [(cleo.device, "different")]
-    assert rebuilds == [ann.device]
-
-
-def test_an_honest_device_is_found_equal_while_another_lies(three: Fleet, rebuilds: list[bytes]) -> None:
-    ann, bob, cleo = three
-    cleo.state_digest()
-    three.share()
-    three.lie(1)
-
-    ann.compare_digests()
-
-    assert compared(ann) == {bob.device: "different", cleo.device: "equal"}
-    assert rebuilds == [ann.device]
-
-
-def test_wrong_tables_are_mended_a_day_later_if_somebody_has_lied_before(two: Fleet, rebuilds: list[bytes]) -> None:
-    ann, bob = two
-    two.lie(1)
-    ann.compare_digests()
-    two.says(1, "1")
-    two.corrupt(0)
-    bob.state_digest()
-    two.share()
-
-    assert found(ann.compare_digests()) == [(bob.device, "suspected")]
-    assert [one.agreement.value for one in ann.status().differing] == ["suspected"]
-    assert ann.compare_digests() == (), "no news"
-    assert rebuilds == [ann.device]
-
-    two.clock.now_ms += REBUILD_EVERY_MS
-    assert found(ann.compare_digests()) == [(bob.device, "mended")]
-    assert ann.digest() == bob.digest()
-    assert rebuilds == [ann.device] * 2
-
-
-def test_wrong_tables_that_somebody_rebuilds_meanwhile_are_found_equal(two: Fleet, rebuilds: list[bytes]) -> None:
-    ann, bob = two
-    two.lie(1)
-    ann.compare_digests()
-    two.says(1, "1")
-    two.corrupt(0)
-    bob.state_digest()
-    two.share()
-    ann.compare_digests()
-
-    ann.rebuild()
-
-    assert found(ann.compare_digests()) == [(bob.device, "equal")]
-
-
-def test_no_more_statements_are_read_than_an_honest_fleet_makes(two: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stated, "STATEMENTS_MAX", 2)
-    ann, bob = two
-    ann.state_digest()
-    for _ in range(2):
-        two.lie(0)
-
-    assert found(bob.compare_digests()) == [(ann.device, "different")]
-    with bob._engine.reader.connection() as connection:
-        sql, parameters = stated._STATEMENTS, (0, stated.STATEMENTS_MAX)
-        assert len(list(stated._read(connection, sql, parameters))) == 2
-
-
-def test_each_envelope_is_opened_once_however_long_a_device_has_said_nothing_but_that_it_is_here(two: Fleet) -> None:
-    ann, bob = two
-    source = bob._engine.comparing._source
-    open_envelope, opened = source._open_envelope, []
-
-    def counted(raw: bytes) -> tuple[Envelope, Batch]:
-        opened.append(raw)
-        return open_envelope(raw)
-
-    source._open_envelope = counted
-    for number in range(5):
-        two.says(0, str(number))
-        bob.acknowledge()
-        two.share()
-        ann.state_digest()
-        two.share()
-        assert found(bob.compare_digests()) == [(ann.device, "equal")]
-
-    assert len(opened) == len(set(opened)) > 10

@@ -16,8 +16,6 @@ from tests.space.test_forks import copy_device
 from tests.space.test_verdicts import take
 from tests.todo_app import TABLES, TodoAdded
 
-HOUR_MS = 3_600_000
-
 
 def test_devices_that_agree_find_so_and_say_with_whom_and_when(two: Fleet, rebuilds: list[bytes]) -> None:
     ann, bob = two

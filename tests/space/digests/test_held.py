@@ -5,8 +5,6 @@ from driftlog.testing import exchange
 from tests.space.stating import APP, Fleet, found
 from tests.todo_app import Clock, TodoAdded
 
-HOUR_MS = 3_600_000
-
 
 def test_events_that_are_held_here_and_not_there_are_other_events(two: Fleet) -> None:
     ann, bob = two

@@ -22,11 +22,14 @@ FAILED_ONCE = {
     400608: "the judge took an envelope with a rotten signature for one that its receiver holds",
     400653: "a process that was alone again did not look for what the other had written last",
     401449: "a lost own envelope was not missed where the key bears a longer history elsewhere",
+    402715: "what was acknowledged after a failed sync and the end of its process was lost with the power",
+    403845: "the judge took what lies in a rotten relay's file for an envelope",
     405334: "what a device had not sealed, for want of an own envelope, was taken for another history's",
     500370: "likewise",
     500676: "a process that was asked to end was forgotten about when a second one began",
-    402715: "what was acknowledged after a failed sync and the end of its process was lost with the power",
-    403845: "the judge took what lies in a rotten relay's file for an envelope",
+    601205: "who joined again threw away the only copy of what another was waiting for",
+    700004: "a device whose process had ended, with a second one open that does not sync, was left so",
+    700985: "the judge held a connection to what was agreed on a later one, before its HELLO was answered",
 }
 """Beyond those of the blocks, what was wrong."""
 

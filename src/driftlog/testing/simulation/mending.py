@@ -40,11 +40,14 @@ def replace_if_stuck(device: "Device") -> None:
     with device.space._engine.reading() as store:
         head = store.meta.own_branch().head
     raws = [raw for relay in world.relays for raw in relay.envelopes()]
-    for other in world.up():
-        raws += other.space.envelopes_for(VersionVector()) if other is not device else ()
-    others = {parse_envelope(raw).hash for raw in raws}
-    if head is not None and head.hash not in others:
+    others = [other for other in world.up() if other is not device]
+    for other in others:
+        raws += other.space.envelopes_for(VersionVector())
+    if head is not None and head.hash not in {parse_envelope(raw).hash for raw in raws}:
         world.note(f"{device.name} can seal nothing any more")
+        if others:
+            # It may be the only one that holds what another is waiting for.
+            others[0].space.receive(device.space.envelopes_for(VersionVector()))
         world.ledger.losing(device, set())
         device.lose()
         world.add_device()

@@ -79,6 +79,8 @@ class _Line:
 
     device: "Device"
     relay: "RelayHost"
+    hello_at: int
+    """When the device said how far it has read."""
     is_void: bool = False
     welcome_at: int | None = None
     wants_at: list[int] = field(default_factory=list[int])
@@ -209,9 +211,10 @@ class Traffic:
         if line.stored.get(hashed, 0) > line.walk_began_at[walk]:
             self._resent(line, raw, f"{line.relay.name} sends {line.device.name} what that has just sent")
         elif not walk:
-            # An older connection, of which the relay does not know yet that nobody is there, has not heard of it.
+            # An older connection, of which the relay does not know yet that nobody is there, has not heard of it, and its
+            # HELLO may be answered late.
             agreed_at = self._agreed.get((line.device.name, line.relay.name), {}).get(hashed, self._now)
-            if hashed in line.answered or agreed_at <= (line.welcome_at or 0):
+            if hashed in line.answered or agreed_at <= line.hello_at:
                 self._resent(line, raw, f"{line.relay.name} sends {line.device.name} what that has answered for")
         elif walk <= len(line.wants_at):
             since = self._since_by_device.get(line.device.name, {}).get(hashed)
@@ -269,7 +272,7 @@ class Traffic:
         device = self._world.device_by_host.get(end.host)
         for relay in self._world.relays:
             if device is not None and relay.server is not None and relay.server.host is end.other.host:
-                return _Line(device, relay, is_void=relay.twin is not None)
+                return _Line(device, relay, self._now, is_void=relay.twin is not None)
         return None
 
     def _forget(self, place: int, name: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from driftlog._core.clock import Hlc
+from driftlog._core.envelope import Envelope
 from driftlog._core.ids import DeviceKey
 from driftlog._core.limits import CLOCK_MS_MAX
 from driftlog._core.version_vector import Head, VersionVector
@@ -14,7 +15,6 @@ from driftlog._protocol.outbox import Loading, Outbox, Verdict
 from driftlog._store import store as store_module
 from driftlog._store.intake import Intake
 from driftlog._store.log import Log
-from driftlog._store.store import Store
 from driftlog._store.tail import Tail
 from driftlog.space.exchange import Exchange
 from tests.zoo.mistakes import Zoo
@@ -57,16 +57,16 @@ def the_number_is_taken_again_after_a_restore(patch: pytest.MonkeyPatch) -> None
 @ZOO.within(40)
 def what_is_pending_is_forgotten_when_own_history_comes_back(patch: pytest.MonkeyPatch) -> None:
     """ "Client reset loses unsynchronised changes" is the documented behaviour of some engines."""
-    real = Store.receive
+    real = Intake._follow_own
 
-    def receive(self: Store, opened: Any) -> Any:
-        seal, self.seal_pending = self.seal_pending, lambda: 0  # type: ignore[method-assign]
+    def follow(self: Intake, envelope: Envelope) -> None:
+        seal, self._seal_pending = self._seal_pending, lambda: 0
         try:
-            return real(self, opened)
+            real(self, envelope)
         finally:
-            self.seal_pending = seal  # type: ignore[method-assign]
+            self._seal_pending = seal
 
-    patch.setattr(Store, "receive", receive)
+    patch.setattr(Intake, "_follow_own", follow)
 
 
 @ZOO.within(40)

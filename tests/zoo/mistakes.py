@@ -75,6 +75,16 @@ def seeds_of_rotting_relays() -> Iterator[Trial]:
     return _seeds(frozenset({"bits rot in the file of a relay"}))
 
 
+def seeds_named(*named: int) -> Callable[[], Iterator[Trial]]:
+    """Give runs with all kinds of fault, for what is met in one of some thousands."""
+
+    def trials() -> Iterator[Trial]:
+        for seed in named:
+            yield partial(_failure, draw(seed, has_older=True))
+
+    return trials
+
+
 def _seeds(kinds: frozenset[str]) -> Iterator[Trial]:
     for seed in count(1):
         yield partial(_failure, draw(seed, has_older=True, kinds=kinds))

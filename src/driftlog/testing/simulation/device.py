@@ -177,10 +177,12 @@ class Device:
         with self.world.disk.kept(self.name):
             self.end()
         self.clock.looks_left = None
-        if before is not None and is_lie:
-            mend(self, before.events)
-        elif before is not None:
-            self.world.ledger.power_was_cut(self, before)
+        # Perhaps a process of this device has found that another died; who looks at what is left meets no fault.
+        with self.world.loop.as_host(self.world.outside):
+            if before is not None and is_lie:
+                mend(self, before.events)
+            elif before is not None:
+                self.world.ledger.power_was_cut(self, before)
 
     def end(self) -> None:
         """Let go of the file, which nobody will look at as it is now."""

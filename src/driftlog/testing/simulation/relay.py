@@ -169,8 +169,7 @@ class RelayHost:
         """Start on the file that is there. Where it cannot be opened, its operator does what the error says."""
         assert self.server is None
         try:
-            self._is_opening = True
-            self.server = self._server(self.name)
+            self.server = self._opened()
         except Killed:
             self._bury(self._held)
             self._world.later(0, lambda: self._world.start_relay(self))
@@ -183,6 +182,12 @@ class RelayHost:
                 self._world.later(1_000, self.replace)
             else:
                 raise
+
+    def _opened(self) -> Server:
+        # No longer than it takes: who judges what is left meets no fault of the drive.
+        self._is_opening = True
+        try:
+            return self._server(self.name)
         finally:
             self._is_opening = False
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import get_args
 
 import apsw
+import msgspec
 import pytest
 
-from driftlog import VersionVector
+from driftlog import App, VersionVector
 from driftlog._core.ids import DeviceKey
 from driftlog._store.meta import Fact
 from driftlog.errors import Corrupt, MissingDeviceKey, OtherApp
@@ -16,7 +17,7 @@ from driftlog.testing.disk import write_image
 from tests.disk.rot import APP, DB, Base, harmed, judge_flip, make_base, mend, opened, prepare
 from tests.disk.scenarios import added
 from tests.disk.world import NAME, workplace
-from tests.todo_app import Clock
+from tests.todo_app import Clock, todo_app
 
 FLIPS = 300
 BLOCKS = 6
@@ -281,6 +282,34 @@ def test_a_fact_whose_name_was_damaged_gets_it_back(base: Base, tmp_path: Path, 
     there = connection.execute("SELECT value FROM driftlog_meta WHERE key = ?", (fact,)).get
     connection.close()
     assert there == held
+
+
+@pytest.mark.parametrize(
+    "value",
+    [msgspec.msgpack.encode(["drafu"]), b"\x91\x05", b"\xc1", b"\x91\xa5draf\xf4"],
+    ids=["another name", "a number", "nothing", "no text"],
+)
+@pytest.mark.parametrize("app", [APP, todo_app()], ids=["declared", "declared no more"])
+def test_a_local_table_whose_name_was_damaged_keeps_its_rows(
+    base: Base, tmp_path: Path, value: bytes, app: App
+) -> None:
+    write_image(base.closed, tmp_path)
+    with opened(tmp_path) as space:
+        space.execute_local("INSERT OR REPLACE INTO draft VALUES ('9', 'half')")
+    connection = apsw.Connection(str(tmp_path / NAME))
+    connection.execute("UPDATE driftlog_meta SET value = ? WHERE key = 'local_tables'", (value,))
+    connection.close()
+    with pytest.raises(Corrupt, match="run repair on"):
+        app.open(tmp_path / NAME, clock=Clock())
+
+    findings = app.repair(tmp_path / NAME, clock=Clock())
+
+    assert "fact" in {finding.part for finding in findings}
+    with app.open(tmp_path / NAME, clock=Clock()) as space:
+        assert space.query("SELECT text FROM draft WHERE id = '9'") == [("half",)]
+        assert space.verify() == []
+        space.rebuild()
+        assert space.query("SELECT text FROM draft WHERE id = '9'") == [("half",)]
 
 
 def test_a_repair_by_another_app_is_refused(base: Base, tmp_path: Path) -> None:

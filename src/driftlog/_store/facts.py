@@ -49,7 +49,7 @@ def rightly_named(found: Mapping[bytes, Any]) -> tuple[dict[Fact, Any], list[str
     remedies: list[str] = []
     for name, value in found.items():
         if name not in _BY_NAME:
-            meant = [fact for own, fact in _BY_NAME.items() if own not in found and _is_damaged_copy(name, own)]
+            meant = [fact for own, fact in _BY_NAME.items() if own not in found and is_damaged_copy(name, own)]
             if len(meant) == 1:
                 facts[meant[0]] = value
             remedies.append(f"repair calls it {meant[0]} again" if len(meant) == 1 else "repair drops it")
@@ -85,5 +85,6 @@ def mend_mark(facts: dict[Fact, Any], events: Collection[Timestamp]) -> str | No
     return "nobody else knows which have run, so none will; join again from another device"
 
 
-def _is_damaged_copy(name: bytes, own: bytes) -> bool:
+def is_damaged_copy(name: bytes, own: bytes) -> bool:
+    """Tell whether a name may be another one in which a bit or a few have rotted."""
     return len(name) == len(own) and bits_differing(name, own) <= DAMAGED_BITS_MAX

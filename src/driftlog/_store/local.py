@@ -7,6 +7,7 @@ A table that is no longer declared stays, with its rows. One that is declared ot
 told to fit, and guessing could lose them. Indexes hold nothing of their own, and follow the declaration.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -38,7 +39,17 @@ def _vetted(_: LocalTables) -> set[str]:
 def local_names(connection: apsw.Connection) -> frozenset[str]:
     """Give the names of the local tables in the file, folded, those no longer declared included."""
     value = Meta(connection).get(_KEY)
-    return frozenset() if value is None else frozenset(msgspec.msgpack.decode(value, type=list[str]))
+    if value is None:
+        return frozenset()
+    try:
+        return frozenset(msgspec.msgpack.decode(value, type=list[str]))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Corrupt(f"the names of local tables are damaged ({error}); run repair on the file") from error
+
+
+def set_local_names(connection: apsw.Connection, names: Iterable[str]) -> None:
+    """Say which tables in the file are local."""
+    Meta(connection).set(_KEY, msgspec.msgpack.encode(sorted(names)))
 
 
 class Local:
@@ -105,9 +116,9 @@ class Local:
                     f"{self._file} has rows in a local table that do not fit `{excerpt(index.sql)}`: {error}; change them "
                     "with the version of the app that made them first, the file was left as it is"
                 ) from error
-        names = sorted({*tables, *self._declared.names})
+        names = {*tables, *self._declared.names}
         if names:
-            Meta(self._connection).set(_KEY, msgspec.msgpack.encode(names))
+            set_local_names(self._connection, names)
 
     def execute(self, sql: str, parameters: Parameters) -> None:
         """Run one statement that writes local tables."""
@@ -133,6 +144,9 @@ class Local:
                 raise Corrupt(f"{self._file} is damaged: its list of tables is not text; run repair on it")
             if fold(table) in names:
                 (tables if kind == "table" else indexes)[fold(name)] = Declared(name, sql)
+        missing = names - tables.keys()
+        if missing:
+            raise Corrupt(f"{self._file} is damaged: {min(missing)!r} is no local table of it; run repair on it")
         return tables, indexes
 
 

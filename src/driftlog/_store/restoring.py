@@ -20,10 +20,11 @@ from driftlog._core.event import Record, place
 from driftlog._core.ids import NO_ENVELOPE, DeviceKey, EnvelopeHash, SpaceId
 from driftlog._core.version_vector import Head
 from driftlog._sqlite.connection import connect, write_transaction
-from driftlog._sqlite.sqltext import fold, quote
+from driftlog._sqlite.sqltext import quote
 from driftlog._store import schema
 from driftlog._store.facts import NAME, mend_mark, rightly_named
-from driftlog._store.local import local_names
+from driftlog._store.local import set_local_names
+from driftlog._store.local_restoring import local_tables
 from driftlog._store.log import STATES, Log, State
 from driftlog._store.meta import Branch, Fact, Meta, RelayMark
 from driftlog._store.program import Program
@@ -309,8 +310,11 @@ class _Restoration:
         for url, *mark in self._rows("driftlog_relay", columns, ("url",)):
             with self._taking_over("what is known of a relay"):
                 meta.set_relay(url, RelayMark(*mark))
+        local = local_tables(self._source, context.program, self._found)
+        if local:
+            set_local_names(connection, local)
         View(connection, context.program.tables).create()
-        self._copy_local(connection)
+        self._copy_local(connection, local)
 
     @contextmanager
     def _taking_over(self, what: str) -> Iterator[None]:
@@ -320,10 +324,9 @@ class _Restoration:
         except (apsw.ConstraintError, apsw.MismatchError, TypeError, ValueError) as error:
             self._found("fact", f"{what} is damaged ({error})", "repair drops it")
 
-    def _copy_local(self, connection: apsw.Connection) -> None:
-        """Take over the app's local tables, those that this version of it no longer declares included."""
-        declared = {fold(table.name): table.sql for table in self._context.program.local.tables}
-        for name, sql in self._local_tables(declared).items():
+    def _copy_local(self, connection: apsw.Connection, tables: dict[str, str]) -> None:
+        """Take over the app's local tables."""
+        for name, sql in tables.items():
             connection.execute(sql)
             name = quote(name)
             columns = [str(row[1]) for row in connection.execute(f"PRAGMA table_info({name})")]
@@ -334,18 +337,6 @@ class _Restoration:
                     connection.execute(f"INSERT OR IGNORE INTO {name} VALUES ({places})", row)
         for index in self._context.program.local.indexes:
             connection.execute(index.sql)
-
-    def _local_tables(self, declared: dict[str, str]) -> dict[str, str]:
-        tables = dict(declared)
-        try:
-            names = local_names(self._source)
-            made = self._source.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").fetchall()
-        except Exception as error:  # noqa: BLE001 - whatever a damaged list is taken for
-            self._found(
-                "structure", f"the names of local tables cannot be read ({error})", "repair keeps those declared"
-            )
-            return tables
-        return {fold(str(name)): str(sql) for name, sql in made if fold(str(name)) in names} | tables
 
     def _rebuild(self, connection: apsw.Connection) -> None:
         context = self._context

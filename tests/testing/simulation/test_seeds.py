@@ -29,6 +29,7 @@ FAILED_ONCE = {
     500676: "a process that was asked to end was forgotten about when a second one began",
     601205: "who joined again threw away the only copy of what another was waiting for",
     601882: "who looked at what a dead relay had left met the fault of its disk",
+    610195: "where the names of local tables had rotted, opening raised an error of no name",
     700004: "a device whose process had ended, with a second one open that does not sync, was left so",
     700985: "the judge held a connection to what was agreed on a later one, before its HELLO was answered",
     701364: "who looked at what a dead device had left met the fault of its disk",

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from driftlog._core.version_vector import VersionVector
+from driftlog._sqlite import connection as connection_module
 from driftlog._sqlite.connection import Durability
-from driftlog.errors import StorageError
+from driftlog.errors import DiskFull, StorageError
 from driftlog.testing.disk import SYNCED, Image, Room, SimulatedDisk, cuts, write_image
 from driftlog.testing.disk.faults import Kind, io_error
 from tests.disk.cutting import cut_all, random_cuts
@@ -141,18 +142,22 @@ def test_what_a_relay_acknowledges_after_its_file_could_not_be_made_outlives_pow
             writing.close()
 
 
-def test_a_full_disk_or_another_process_at_work_does_not_forbid_to_open_what_a_dead_process_has_left(
-    tmp_path: Path,
+def test_another_process_at_work_does_not_forbid_to_open_what_a_dead_process_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(connection_module, "SETTLING_MS", 20)
     dying = Dying(tmp_path)
     with dying.disk as disk:
         with closing(APP.open(tmp_path / NAME, vfs=disk.vfs)) as space:
             space.append(TodoAdded(id="1", text="milk"))
             dying.die()
         dying.start_again()
+        # A file system that takes room to write over what is there, and has none, says so before anything is built on it.
         disk.faults = Room(0)
+        with pytest.raises(DiskFull):
+            APP.open(tmp_path / NAME, vfs=disk.vfs)
+        disk.faults = None
         with APP.open(tmp_path / NAME, vfs=disk.vfs) as space:
             assert space.query("SELECT id FROM todo") == [("1",)]
-            disk.faults = None
             with space.transaction(), closing(APP.open(tmp_path / NAME, vfs=disk.vfs)) as other:
                 assert other.query("SELECT id FROM todo") == [("1",)]

@@ -193,6 +193,47 @@ def test_what_was_made_while_an_own_envelope_was_missing_is_sealed_before_anothe
         assert any(each.is_forked for each in other.status().devices)
 
 
+def test_what_came_of_another_history_while_an_own_envelope_was_missing_is_not_sealed_again(
+    base: Base, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        write_image(base.closed, folder)
+    with opened(here) as space:
+        space.append(added("sealed"))
+        space.seal()
+        device, own = space.device, list(space.envelopes_for(VersionVector()))
+        last = max(head.batch_seq for head in space.version_vector()[DeviceKey(device)])
+    with opened(there) as copied:
+        for number in range(3):
+            copied.append(added(f"there-{number}"))
+            copied.seal()
+        elsewhere = list(copied.envelopes_for(VersionVector()))
+    connection = apsw.Connection(str(here / NAME))
+    connection.execute("DELETE FROM driftlog_envelope WHERE device = ? AND batch_seq = ?", (device, last))
+    connection.close()
+    APP.repair(here / NAME, clock=Clock())
+
+    with opened(here) as space, APP.join(":memory:", base.link, clock=Clock()) as other:
+        # With stamps that the other history has given, too, because its clock stood at the same.
+        space.append(added("before"))
+        space.receive(elsewhere)
+        space.append(added("after"))
+        known = {*elsewhere, *own}
+        space.receive(own)
+        space.seal()
+        made = [raw for raw in space.envelopes_for(VersionVector()) if raw not in known]
+        batches = [space._engine.exchange.open(raw)[1] for raw in made]
+        assert sum(len(batch.records) for batch in batches) == 2
+        exchange(space, other)
+
+        ids = {row.id for row in other.query("SELECT id FROM todo")}
+        assert {"sealed", "before", "after", "there-0", "there-1", "there-2"} <= ids
+        assert space.digest() == other.digest()
+        assert space.verify() == other.verify() == []
+
+
 def test_what_a_lost_own_envelope_held_is_kept_where_the_key_bears_a_longer_history_elsewhere(
     base: Base, tmp_path: Path
 ) -> None:

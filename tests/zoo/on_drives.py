@@ -37,7 +37,8 @@ def what_a_failed_sync_has_left_is_believed_by_who_opens_the_file(patch: pytest.
 
     def settle(connection: apsw.Connection) -> None:
         if connection_module._wal_bytes(connection):
-            connection_module._sync_wal(connection)
+            with connection_module._wal(connection) as file:
+                file.xSync(apsw.SQLITE_SYNC_FULL)
 
     patch.setattr(connection_module, "_settle_wal", settle)
 

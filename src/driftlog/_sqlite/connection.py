@@ -30,6 +30,8 @@ BUSY_TIMEOUT_MS: Final = 10_000
 BUSY_POLL_MS: Final = 1
 """SQLite has no queue for its lock, and its own handler looks again only after 25 to 100 ms: behind another process's long
 catch-up, which lets go of the lock for `space/engine.py`'s pause between two steps, it would wait for the end."""
+SETTLING_MS: Final = 2_000
+"""For who opens a file: longer than another takes who opens it, too, and writes its WAL anew; shorter than a rebuild."""
 STATEMENTS_CACHED: Final = 512
 """A statement stays compiled if it is run again among so many others: the cache is a ring, and every run moves on in it.
 It is looked through from the first on, so more would cost every run; fewer would let an app of many event types, when they
@@ -80,16 +82,11 @@ def connect(
     connection = (_open if may_be_immutable else _opened)(str(path), flags, vfs)
     try:
         identify(connection)
-    except BaseException:
-        connection.close()
-        raise
-    try:
         _configure(connection, durability, page_bytes, is_read_only=is_read_only)
         if not connection.readonly("main"):
             _settle_wal(connection)
     except BaseException:
-        # Closed in order, it would move a WAL into the database that may not be on the disk.
-        abandon(connection)
+        leave(connection)
         raise
     return connection
 
@@ -150,7 +147,7 @@ def _opened(path: str, flags: int, vfs: str) -> apsw.Connection:
         # Nothing is read until the first statement: only now is it known whether the file and its WAL can be used.
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except BaseException:
-        connection.close()
+        leave(connection)
         raise
     return connection
 
@@ -173,7 +170,7 @@ def empty_wal(connection: apsw.Connection) -> None:
     """
     # In a transaction, so that nobody else appends to the WAL, or begins it anew, meanwhile.
     with write_transaction(connection):
-        _write_wal_again(connection)
+        _write_wal_over_itself(connection)
     if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]:
         raise apsw.BusyError("others are reading what the WAL holds")
 
@@ -189,26 +186,23 @@ def _settle_wal(connection: apsw.Connection) -> None:
     if not _wal_bytes(connection):
         return
     try:
-        with _without_waiting(connection), write_transaction(connection):
-            _write_wal_again(connection)
-    except (apsw.BusyError, apsw.FullError):
-        # Who is writing is alive, and SQLite's index of the WAL with it, which never had what failed. And a file system that
-        # takes room to write over what is there has none: reading goes on.
-        _sync_wal(connection)
+        with _waiting_shortly(connection), write_transaction(connection):
+            _write_wal_over_itself(connection)
+    except apsw.BusyError:
+        # Who writes for so long is past this himself, and has SQLite's index of the WAL, which never had what failed.
+        pass
+    # Without the lock, because it may take long, and whoever appends meanwhile does no harm.
+    with _wal(connection) as file:
+        file.xSync(apsw.SQLITE_SYNC_FULL)
 
 
 @contextmanager
-def _without_waiting(connection: apsw.Connection) -> Iterator[None]:
-    connection.set_busy_handler(None)
+def _waiting_shortly(connection: apsw.Connection) -> Iterator[None]:
+    connection.set_busy_handler(lambda tries: _wait_for_another(tries) and tries < SETTLING_MS // BUSY_POLL_MS)
     try:
         yield
     finally:
         connection.set_busy_handler(_wait_for_another)
-
-
-def _sync_wal(connection: apsw.Connection) -> None:
-    with _wal(connection) as file:
-        file.xSync(apsw.SQLITE_SYNC_FULL)
 
 
 def _wal_bytes(connection: apsw.Connection) -> int:
@@ -230,8 +224,8 @@ def _wal(connection: apsw.Connection) -> Iterator[apsw.VFSFile]:
         file.xClose()
 
 
-def _write_wal_again(connection: apsw.Connection) -> None:
-    """Write the WAL over itself, and sync it, so that it holds on the disk what it holds in memory.
+def _write_wal_over_itself(connection: apsw.Connection) -> None:
+    """Write what the WAL holds in memory again, so that the next sync has it on the disk.
 
     SQLite syncs the WAL before it moves it into the database. After a failed sync that syncs nothing: the kernel takes the
     pages for written. A power cut while the database is half written would then find no WAL to mend it with.
@@ -242,7 +236,17 @@ def _write_wal_again(connection: apsw.Connection) -> None:
         size = file.xFileSize()
         for at in range(0, size, WAL_CHUNK_BYTES):
             file.xWrite(file.xRead(min(WAL_CHUNK_BYTES, size - at), at), at)
-        file.xSync(apsw.SQLITE_SYNC_FULL)
+
+
+def leave(connection: apsw.Connection) -> None:
+    """Close a connection to a file of which nothing is known yet. What lies in its WAL stays there.
+
+    Closed in order, the last one would move the WAL into the database, although it may not be on the disk.
+    """
+    if _wal_bytes(connection):
+        abandon(connection)
+    else:
+        connection.close()
 
 
 def abandon(connection: apsw.Connection) -> None:

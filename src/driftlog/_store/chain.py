@@ -31,6 +31,7 @@ _WAITING_BYTES = "SELECT coalesce(sum(length(raw)), 0) FROM driftlog_envelope WH
 _COUNT_WAITING = "SELECT count(*) FROM driftlog_envelope WHERE is_chained = 0"
 _COUNT_VOID = "SELECT coalesce(sum(void_count), 0) FROM driftlog_envelope WHERE void_count > 0"
 _HEADS = "SELECT device, batch_seq, hash FROM driftlog_head"
+_BEYOND = "SELECT raw FROM driftlog_envelope WHERE device = ? AND is_chained = 1 AND last_hlc > ?"
 _LAST_HLC = "SELECT coalesce(max(last_hlc), 0) FROM driftlog_head WHERE device = ?"
 _DROP_HEAD = "DELETE FROM driftlog_head WHERE device = ? AND hash = ?"
 _ADD_HEAD = "INSERT INTO driftlog_head (device, hash, batch_seq, last_hlc, is_told) VALUES (?, ?, ?, ?, ?)"
@@ -151,6 +152,10 @@ class Chains:
     def hash_at(self, device: DeviceKey, batch_seq: int) -> list[EnvelopeHash]:
         """Give the hashes of the envelopes with this number; more than one if the device forked."""
         return [EnvelopeHash(row[0]) for row in raw_rows(self._connection, _PLACE, (device, batch_seq))]
+
+    def beyond(self, device: DeviceKey, hlc: int) -> Iterator[bytes]:
+        """Give the envelopes of a device that end after a stamp."""
+        return (raw for (raw,) in raw_rows(self._connection, _BEYOND, (device, hlc)))
 
     def last_hlc(self, device: DeviceKey) -> int:
         """Give the last stamp of all of a device's branches, 0 where there is none."""

@@ -16,9 +16,7 @@ from driftlog._core.version_vector import Head
 from driftlog._store.chain import Chains
 from driftlog._store.log import Log, State
 from driftlog._store.meta import Branch, Meta
-
-OpenEnvelope = Callable[[bytes], tuple[Envelope, Batch]]
-"""Reads, verifies and opens stored bytes; they were let in once, so it does not fail on them."""
+from driftlog._store.sealing import OpenEnvelope
 
 
 @dataclass(slots=True)

@@ -17,9 +17,9 @@ from driftlog._core.statement import DIGEST, NEUTRAL_NAMES, Statement, digest_of
 from driftlog._core.version_vector import Head
 from driftlog._sqlite.rows import raw_rows
 from driftlog._store.chain import Chains
-from driftlog._store.intake import OpenEnvelope
 from driftlog._store.log import Log
 from driftlog._store.meta import Meta
+from driftlog._store.sealing import OpenEnvelope
 
 STATEMENTS_MAX: Final = 1_000
 """Read at a time, the latest first. An honest device makes one an hour and only after something was said, so more than this

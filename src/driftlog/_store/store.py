@@ -24,13 +24,13 @@ from driftlog._store.batches import Prepared, Received
 from driftlog._store.chain import Chains
 from driftlog._store.critical import awaited_types
 from driftlog._store.fold import Arrival, Fold, Integrated
-from driftlog._store.intake import Intake, OpenEnvelope
+from driftlog._store.intake import Intake
 from driftlog._store.local import Local
 from driftlog._store.log import Log, Row
 from driftlog._store.meta import Meta
 from driftlog._store.program import Program
 from driftlog._store.rebuilding import Progress, patient_transaction, untold
-from driftlog._store.sealing import SealBatch, seal_pending
+from driftlog._store.sealing import OpenEnvelope, SealBatch, seal_pending
 from driftlog._store.verdicts import Verdicts
 from driftlog._store.view import View
 from driftlog._store.watch import Watch
@@ -67,6 +67,7 @@ class Store:
         self._device = device
         self._clock = clock
         self._seal = seal
+        self._open = open_envelope
         self._intake = Intake(self.log, self.chains, self.meta, space, device, clock, open_envelope, self.seal_pending)
         self._failure: BaseException | None = None
         self._data_version = -1
@@ -273,7 +274,7 @@ class Store:
 
     def seal_pending(self) -> int:
         """Put the device's unsealed events into envelopes, within a transaction. Gives how many envelopes were made."""
-        return seal_pending(self.log, self.chains, self.meta, self._device, self._seal)
+        return seal_pending(self.log, self.chains, self.meta, self._device, self._seal, self._open)
 
     def has_unsealed(self) -> bool:
         """Tell whether this device has events that are in no envelope yet."""

@@ -25,7 +25,7 @@ from driftlog._core.names import is_name
 from driftlog._core.wire import Malformed
 from driftlog._crypto import keys as crypto_keys
 from driftlog._crypto.keys import SpaceKeys
-from driftlog._sqlite.connection import connect, storage_errors
+from driftlog._sqlite.connection import connect, leave, storage_errors
 from driftlog._sqlite.rows import raw_rows
 from driftlog._store import schema
 from driftlog._store.facts import DAMAGED_BITS_MAX, bits_differing, read_facts
@@ -162,7 +162,7 @@ def _readable(path: Path, program: Program) -> Iterator[tuple[apsw.Connection, b
     try:
         yield connection, False
     finally:
-        connection.close()
+        leave(connection)
 
 
 def _reading(path: Path, program: Program, *, is_copy: bool = False) -> apsw.Connection:
@@ -174,10 +174,10 @@ def _reading(path: Path, program: Program, *, is_copy: bool = False) -> apsw.Con
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         _check_schema(connection, program, must_be_all=not is_copy)
     except (UnicodeDecodeError, apsw.SQLError) as error:
-        connection.close()
+        leave(connection)
         raise apsw.CorruptError(str(error)) from error
     except BaseException:
-        connection.close()
+        leave(connection)
         raise
     return connection
 

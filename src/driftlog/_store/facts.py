@@ -45,7 +45,7 @@ def read_facts(connection: apsw.Connection) -> dict[Fact, Any]:
 
 def rightly_named(found: Mapping[bytes, Any]) -> tuple[dict[Fact, Any], list[str]]:
     """Give facts by their names, and for each name that is none what becomes of it."""
-    facts = {_BY_NAME[name]: value for name, value in found.items() if name in _BY_NAME}
+    facts: dict[Fact, Any] = {_BY_NAME[name]: value for name, value in found.items() if name in _BY_NAME}
     remedies: list[str] = []
     for name, value in found.items():
         if name not in _BY_NAME:

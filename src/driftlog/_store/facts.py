@@ -49,7 +49,9 @@ def rightly_named(found: Mapping[bytes, Any]) -> tuple[dict[Fact, Any], list[str
     remedies: list[str] = []
     for name, value in found.items():
         if name not in _BY_NAME:
-            meant = [fact for own, fact in _BY_NAME.items() if own not in found and is_damaged_copy(name, own)]
+            meant: list[Fact] = [
+                fact for own, fact in _BY_NAME.items() if own not in found and is_damaged_copy(name, own)
+            ]
             if len(meant) == 1:
                 facts[meant[0]] = value
             remedies.append(f"repair calls it {meant[0]} again" if len(meant) == 1 else "repair drops it")

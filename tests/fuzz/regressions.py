@@ -52,5 +52,9 @@ REGRESSIONS: Final[dict[str, tuple[str, bytes]]] = {
     "app-name-of-zeros": ("fact", b"\0" + bytes(500)),
     "key-of-a-thousand-values": ("why-key", packed(["item", *[1] * 1_000])),
     "table-with-a-long-name": ("why-key", packed(["x" * 2_000, 1])),
+    "end-of-the-own-chain-at-the-last-stamp": (
+        "fact",
+        b"\x04" + (2).to_bytes(8, "big") + bytes(32) + b"\x7f" + b"\xff" * 7,
+    ),
 }
 """Name: target and input."""

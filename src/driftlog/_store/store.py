@@ -14,6 +14,7 @@ from driftlog._core.clock import Hlc, Timestamp, is_held, last_not_held, tick, w
 from driftlog._core.envelope import Envelope
 from driftlog._core.event import EventType, Record, is_critical, place
 from driftlog._core.ids import DeviceKey, SpaceId
+from driftlog._core.limits import HLC_MAX
 from driftlog._core.merge import Way
 from driftlog._core.retraction import CONTROL_VERSION, NAMED_EVENTS_MAX, REDONE, UNDONE, encode_named
 from driftlog._core.seen import SEEN, SEEN_PAYLOAD, SEEN_VERSION
@@ -34,7 +35,7 @@ from driftlog._store.sealing import OpenEnvelope, SealBatch, seal_pending
 from driftlog._store.verdicts import Verdicts
 from driftlog._store.view import View
 from driftlog._store.watch import Watch
-from driftlog.errors import AppChanged, DriftlogError, InvalidEvent, NeedsUpgrade
+from driftlog.errors import AppChanged, Corrupt, DriftlogError, InvalidEvent, NeedsUpgrade
 
 
 class Store:
@@ -221,11 +222,10 @@ class Store:
             raise NeedsUpgrade(self._program.name, self._awaited)
         now_ms = self._clock()
         wall_ms = wall_time(now_ms)
-        last = max(self._own_hlc, self._last.hlc if self._last else 0)
         rows: list[Row] = []
         timestamps: list[Timestamp] = []
         # Within one call the clock stands still, so that each stamp is the one before it and one.
-        for hlc, (event, payload) in enumerate(prepared, tick(last, now_ms)):
+        for hlc, (event, payload) in enumerate(prepared, self._tick(now_ms, len(prepared))):
             record = Record(Hlc(hlc), wall_ms, event.event_name, event.event_marked_version, payload)
             at = place(self._space, self._device, record)
             rows.append(self._fold.apply_new(event, at, record))
@@ -263,9 +263,19 @@ class Store:
         """Append a statement about the view, within a transaction."""
         return self._append_control(DIGEST, DIGEST_VERSION, encode_statement(statement))
 
+    def _tick(self, now_ms: int, count: int) -> Hlc:
+        """Give the first of so many stamps after all that this device has given, or has seen in their place."""
+        hlc = tick(max(self._own_hlc, self._last.hlc if self._last else 0), now_ms)
+        if hlc > HLC_MAX - count:
+            # No clock and no member takes a device there, only what has rotted in its own file.
+            raise Corrupt(
+                f"{self.connection.filename} is damaged: its last stamp is the last there is; run repair on it"
+            )
+        return hlc
+
     def _append_control(self, name: str, version: int, payload: bytes) -> Timestamp:
         now_ms = self._clock()
-        hlc = tick(max(self._own_hlc, self._last.hlc if self._last else 0), now_ms)
+        hlc = self._tick(now_ms, 1)
         record = Record(hlc, wall_time(now_ms), name, version, payload)
         at = place(self._space, self._device, record)
         self._integrate([Arrival(at, record)])

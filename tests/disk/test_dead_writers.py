@@ -3,6 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 
 from driftlog._core.version_vector import VersionVector
@@ -161,3 +162,20 @@ def test_another_process_at_work_does_not_forbid_to_open_what_a_dead_process_has
             assert space.query("SELECT id FROM todo") == [("1",)]
             with space.transaction(), closing(APP.open(tmp_path / NAME, vfs=disk.vfs)) as other:
                 assert other.query("SELECT id FROM todo") == [("1",)]
+
+
+def test_a_wal_that_may_not_be_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dying = Dying(tmp_path)
+    with dying.disk:
+        with closing(APP.open(tmp_path / NAME)) as space:
+            space.append(TodoAdded(id="1", text="milk"))
+            dying.die()
+        dying.start_again()
+
+    def refuse(_: apsw.Connection) -> None:
+        raise apsw.ReadOnlyError("attempt to write a readonly database")
+
+    # As where the mode of the WAL forbids it, which root does not feel.
+    monkeypatch.setattr(connection_module, "_write_wal_over_itself", refuse)
+    with APP.open(tmp_path / NAME) as space:
+        assert space.query("SELECT id FROM todo") == [("1",)]

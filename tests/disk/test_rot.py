@@ -193,6 +193,65 @@ def test_what_was_made_while_an_own_envelope_was_missing_is_sealed_before_anothe
         assert any(each.is_forked for each in other.status().devices)
 
 
+def test_an_envelope_that_comes_again_where_its_place_has_rotted_is_refused_in_words_until_it_is_mended(
+    base: Base, tmp_path: Path
+) -> None:
+    write_image(base.closed, tmp_path)
+    with opened(tmp_path) as space:
+        space.seal()
+        envelopes = list(space.envelopes_for(VersionVector()))
+    connection = apsw.Connection(str(tmp_path / NAME))
+    connection.execute(
+        "UPDATE driftlog_envelope SET hash = zeroblob(32) WHERE id = (SELECT max(id) FROM driftlog_envelope)"
+    )
+    connection.close()
+
+    with opened(tmp_path) as space, pytest.raises(Corrupt, match=r"an envelope is not where it was .*run repair on it"):
+        space.receive(envelopes)
+    APP.repair(tmp_path / NAME, clock=Clock())
+
+    with opened(tmp_path) as space:
+        space.receive(envelopes)
+        assert space.verify() == []
+
+
+@pytest.mark.parametrize("byte", [7, 8, 39, 45, 47], ids=["number", "hash", "hash's end", "stamp", "stamp's end"])
+def test_where_the_end_of_the_own_chain_is_noted_a_bit_may_rot_and_nothing_that_waits_to_be_sealed_is_lost(
+    base: Base, tmp_path: Path, byte: int
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        write_image(base.closed, folder)
+    with opened(there) as copied:
+        for number in range(3):
+            copied.append(added(f"there-{number}"))
+            copied.seal()
+        elsewhere = list(copied.envelopes_for(VersionVector()))
+    with opened(here) as space:
+        space.seal()
+        space.append(added("here"))
+    connection = apsw.Connection(str(here / NAME))
+    value = bytearray(connection.execute("SELECT value FROM driftlog_meta WHERE key = 'own_branch'").get)
+    value[byte] ^= 1
+    connection.execute("UPDATE driftlog_meta SET value = ? WHERE key = 'own_branch'", (bytes(value),))
+    connection.close()
+    with opened(here) as space:
+        space.receive(elsewhere)
+        assert "fact" in {finding.part for finding in space.verify()}
+
+    APP.repair(here / NAME, clock=Clock())
+
+    with opened(here) as space, APP.join(":memory:", base.link, clock=Clock()) as other:
+        assert space.verify() == []
+        assert space.seal() == 1
+        other.receive(elsewhere)
+        exchange(space, other)
+        assert {"here", "there-2"} <= {row.id for row in other.query("SELECT id FROM todo")}
+        assert space.digest() == other.digest()
+        assert space.verify() == other.verify() == []
+
+
 def test_what_came_of_another_history_while_an_own_envelope_was_missing_is_not_sealed_again(
     base: Base, tmp_path: Path
 ) -> None:

@@ -188,8 +188,9 @@ def _settle_wal(connection: apsw.Connection) -> None:
     try:
         with _waiting_shortly(connection), write_transaction(connection):
             _write_wal_over_itself(connection)
-    except apsw.BusyError:
-        # Who writes for so long is past this himself, and has SQLite's index of the WAL, which never had what failed.
+    except (apsw.BusyError, apsw.ReadOnlyError):
+        # Who writes for so long is past this himself, and has SQLite's index of the WAL, which never had what failed. And
+        # where the WAL may not be written, nothing will be built on it.
         pass
     # Without the lock, because it may take long, and whoever appends meanwhile does no harm.
     with _wal(connection) as file:

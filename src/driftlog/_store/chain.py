@@ -13,6 +13,7 @@ from driftlog._core.envelope import PREVIOUS_AT, Envelope
 from driftlog._core.ids import HASH_BYTES, NO_ENVELOPE, BatchSeq, DeviceKey, EnvelopeHash
 from driftlog._core.version_vector import Head, VersionVector
 from driftlog._sqlite.rows import raw_rows
+from driftlog.errors import Corrupt
 
 _FIND = "SELECT id, last_hlc, is_chained FROM driftlog_envelope WHERE device = ? AND batch_seq = ? AND hash = ?"
 _INSERT = """
@@ -100,6 +101,14 @@ class Chains:
 
     def add(self, envelope: Envelope, last_hlc: int, void_count: int, *, is_told: bool = False) -> None:
         """Store an envelope whose predecessor is held, or complete one that waited, and move its chain's head."""
+        try:
+            self._add(envelope, last_hlc, void_count, is_told=is_told)
+        except apsw.ConstraintError as error:
+            raise Corrupt(
+                f"{self._connection.filename} is damaged: an envelope is not where it was ({error}); run repair on it"
+            ) from error
+
+    def _add(self, envelope: Envelope, last_hlc: int, void_count: int, *, is_told: bool) -> None:
         header = envelope.header
         found = self.find(header.device, header.batch_seq, envelope.hash)
         if found is None:

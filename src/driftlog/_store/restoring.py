@@ -5,7 +5,7 @@ each event, undo data, view, chains and heads. So this is both what a repair wri
 What proves nothing by itself is taken over as it is: local tables, and how far relays were read.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,7 +22,7 @@ from driftlog._core.version_vector import Head
 from driftlog._sqlite.connection import connect, write_transaction
 from driftlog._sqlite.sqltext import quote
 from driftlog._store import schema
-from driftlog._store.facts import NAME, mend_mark, rightly_named
+from driftlog._store.facts import DAMAGED_BITS_MAX, NAME, bits_differing, mend_mark, rightly_named
 from driftlog._store.local import set_local_names
 from driftlog._store.local_restoring import local_tables
 from driftlog._store.log import STATES, Log, State
@@ -178,31 +178,38 @@ class _Restoration:
             self._found("fact", f"the end of this device's chain is damaged ({error})", FOUND)
             return Branch(max(there, default=None), last_hlc), max(there, default=None) == newest
         head = branch.head
-        if (
-            head is not None
-            and head not in complete
-            and (_is_missing(head, set(there), newest) or self._has_left_behind(max(branch.last_hlc, last_hlc), events))
-        ):
-            words = f"of this device's envelopes up to {head.batch_seq}, some are not here"
-            self._found("envelope", words, f"{FETCHED}; until then nothing is sealed")
-            return branch, False
+        if head is not None and head not in complete:
+            noted = _damaged_copy_of(head, complete)
+            if noted is not None:
+                self._found("fact", "the end of this device's chain is damaged", FOUND)
+                head = noted
+            elif _is_missing(head, set(there), newest) or self._has_left_behind(
+                events, 0, max(branch.last_hlc, last_hlc)
+            ):
+                words = f"of this device's envelopes up to {head.batch_seq}, some are not here"
+                self._found("envelope", words, f"{FETCHED}; until then nothing is sealed")
+                return branch, False
         if (head is None) != (newest is None) or (head is not None and head not in complete):
             self._found("fact", "the end of this device's chain is no envelope of it", FOUND)
-        elif branch.last_hlc != last_hlc:
+            return Branch(newest, last_hlc), True
+        end = there[head].last_hlc if head is not None else 0
+        # Where something waits to be sealed behind what another history of the key has said, it is past the own end.
+        sealed_hlc = end if self._has_left_behind(events, end, last_hlc) else last_hlc
+        if branch.last_hlc != sealed_hlc:
             self._found("fact", "the end of this device's chain has another stamp", FOUND)
-        else:
-            return branch, True
-        return Branch(head if head in complete else newest, last_hlc), True
+        return Branch(head, sealed_hlc), True
 
-    def _has_left_behind(self, last_hlc: int, events: Mapping[Timestamp, Record]) -> bool:
-        """Tell whether there are own events in no envelope, although later ones are in some.
+    def _has_left_behind(self, events: Mapping[Timestamp, Record], after: int, until: int) -> bool:
+        """Tell whether there are own events between two stamps that are in no envelope, although later ones may be.
 
-        They were in one that is missing, or have waited since then to follow it. By the number of the chain's end that is
-        not told where the key bears two histories, and the other one is here and is longer.
+        They were in one that is missing, or wait to follow it. By the number of the chain's end that is not told where the
+        key bears two histories, and the other one is here and is longer.
         """
         own = self._context.device
         return any(
-            at.device == own and at.hlc <= last_hlc and at not in events for at, record, _ in self._logged if record
+            at.device == own and after < at.hlc <= until and at not in events
+            for at, record, _ in self._logged
+            if record
         )
 
     # --- events ------------------------------------------------------------------------------------------------------
@@ -352,6 +359,15 @@ class _Restoration:
         )
         with store.transaction():
             store.rebuild()
+
+
+def _damaged_copy_of(head: Head, complete: Collection[Head]) -> Head | None:
+    """Give the end of a chain of which this is a copy in which a bit or a few have rotted, of its number or its hash."""
+    for each in complete:
+        is_near = bits_differing(each.hash, head.hash) <= DAMAGED_BITS_MAX
+        if each.hash == head.hash or (each.batch_seq == head.batch_seq and is_near):
+            return each
+    return None
 
 
 def _is_missing(head: Head, there: set[Head], newest: Head | None) -> bool:

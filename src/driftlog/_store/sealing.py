@@ -41,7 +41,6 @@ def seal_pending(
         unsealed = _increasing([record for record in records if record not in elsewhere])
         if not unsealed:
             sealed_hlc = records[-1].hlc
-            meta.set_own_branch(Branch(head, sealed_hlc))
             continue
         run = next(split_records(unsealed))
         heads = chains.untold(device, ENVELOPE_HEADS_MAX)
@@ -53,6 +52,9 @@ def seal_pending(
         head = Head(batch_seq, envelope.hash)
         meta.set_own_branch(Branch(head, sealed_hlc))
         made += 1
+    if elsewhere:
+        # What is left up to there is another history's.
+        meta.set_own_branch(Branch(head, max(sealed_hlc, chains.last_hlc(device))))
     return made
 
 

@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from driftlog import Space
+from driftlog._sqlite import connection as connection_module
 from driftlog._sqlite.connection import Durability
 from driftlog.errors import Closed, StorageError
 from driftlog.testing.disk import Fault, OneFault, SimulatedDisk
@@ -251,3 +252,50 @@ def test_a_space_that_is_closed_in_doubt_moves_into_the_database_only_what_is_on
 
         with APP.open(path, vfs=disk.vfs, clock=Clock()) as space:
             assert space.query("SELECT id FROM todo") == [("0",)]
+
+
+RELAXED_EVENTS = 60
+RELAXED_CUTS = 60
+
+
+@pytest.mark.parametrize("number", range(2, 6))
+def test_a_sync_that_fails_while_a_relaxed_wal_is_moved_tears_no_database(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "AUTOCHECKPOINT_BYTES", 64 << 10)
+    with workplace() as directory, SimulatedDisk(directory) as disk:
+        world, fault = World.seeded(disk), OneFault(number, "sync")
+        with world.opened(durability="relaxed") as space:
+            disk.faults = fault
+            for event in range(RELAXED_EVENTS):
+                try:
+                    world.append(space, added(event, 700))
+                except StorageError:
+                    # The first write into a WAL that begins anew syncs its head; nothing was recorded.
+                    world.append(space, added(event, 700))
+            disk.faults = None
+        assert fault.failed
+        with workplace() as elsewhere:
+            plan = random_cuts(disk.journal, RELAXED_CUTS, number)
+            result = cut_all(f"sync {number}", disk.journal, plan, partial(judge, is_relaxed=True), elsewhere)
+        assert result.failures == []
+
+
+def test_a_sync_that_fails_in_one_relaxed_process_tears_no_database_that_another_moves_the_wal_into() -> None:
+    with workplace() as directory, SimulatedDisk(directory) as disk:
+        world = World.seeded(disk)
+        with world.opened(durability="relaxed") as first:
+            move_wal(first)
+            with world.opened(durability="relaxed") as second:
+                for event in range(RELAXED_EVENTS):
+                    world.append(first, added(event, 700))
+                disk.faults = OneFault(1, "sync")
+                with pytest.raises(StorageError):
+                    first.seal()
+                disk.faults = None
+                first.close()
+                world.append(second, added("second"))
+        with workplace() as elsewhere:
+            plan = random_cuts(disk.journal, 2 * RELAXED_CUTS, 1)
+            result = cut_all("two", disk.journal, plan, partial(judge, is_relaxed=True), elsewhere)
+        assert result.failures == []

@@ -40,7 +40,7 @@ def what_a_failed_sync_has_left_is_believed_by_who_opens_the_file(patch: pytest.
             with connection_module._wal(connection) as file:
                 file.xSync(apsw.SQLITE_SYNC_FULL)
 
-    patch.setattr(connection_module, "_settle_wal", settle)
+    patch.setattr(connection_module, "settle_wal", settle)
 
 
 @ZOO.within(2, seeds_named(405334, 500370))

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal
@@ -84,7 +85,7 @@ def connect(
         identify(connection)
         _configure(connection, durability, page_bytes, is_read_only=is_read_only)
         if not connection.readonly("main"):
-            _settle_wal(connection)
+            settle_wal(connection)
     except BaseException:
         leave(connection)
         raise
@@ -108,7 +109,10 @@ def _configure(connection: apsw.Connection, durability: Durability, page_bytes: 
         connection.pragma("page_size", page_bytes)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full" if durability == "full" else "normal")
-        connection.wal_autocheckpoint(AUTOCHECKPOINT_BYTES // page_bytes)
+        if durability == "full":
+            connection.wal_autocheckpoint(AUTOCHECKPOINT_BYTES // page_bytes)
+        else:
+            connection.set_wal_hook(partial(_move_wal, AUTOCHECKPOINT_BYTES // page_bytes))
 
 
 def _open(path: str, flags: int, vfs: str) -> apsw.Connection:
@@ -175,7 +179,22 @@ def empty_wal(connection: apsw.Connection) -> None:
         raise apsw.BusyError("others are reading what the WAL holds")
 
 
-def _settle_wal(connection: apsw.Connection) -> None:
+def _move_wal(pages_max: int, connection: apsw.Connection, _database: str, pages: int) -> int:
+    """Move the WAL into the database after a commit, once it is long; unless another process writes, or the disk fails.
+
+    As SQLite itself does it, but that what a failed sync has left in memory is written again first: in relaxed durability
+    nothing else has synced it, and a power cut while the database is half written would find no WAL to mend it with. So a
+    failure is no matter: the WAL goes on growing, and the next commit tries again.
+    """
+    if pages >= pages_max:
+        with suppress(*ENVIRONMENT_ERRORS):
+            with _waiting_at_most(connection, 0), write_transaction(connection):
+                _write_wal_over_itself(connection)
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    return apsw.SQLITE_OK
+
+
+def settle_wal(connection: apsw.Connection) -> None:
     """Have on the disk what a process has left in the WAL that died before it was synced, or after a sync had failed.
 
     SQLite takes such a transaction for committed as soon as it can read it, and syncs it with the next one only; after a
@@ -186,7 +205,7 @@ def _settle_wal(connection: apsw.Connection) -> None:
     if not _wal_bytes(connection):
         return
     try:
-        with _waiting_shortly(connection), write_transaction(connection):
+        with _waiting_at_most(connection, SETTLING_MS), write_transaction(connection):
             _write_wal_over_itself(connection)
     except (apsw.BusyError, apsw.ReadOnlyError):
         # Who writes for so long is past this himself, and has SQLite's index of the WAL, which never had what failed. And
@@ -198,8 +217,8 @@ def _settle_wal(connection: apsw.Connection) -> None:
 
 
 @contextmanager
-def _waiting_shortly(connection: apsw.Connection) -> Iterator[None]:
-    connection.set_busy_handler(lambda tries: _wait_for_another(tries) and tries < SETTLING_MS // BUSY_POLL_MS)
+def _waiting_at_most(connection: apsw.Connection, ms: int) -> Iterator[None]:
+    connection.set_busy_handler(lambda tries: tries < ms // BUSY_POLL_MS and _wait_for_another(tries))
     try:
         yield
     finally:

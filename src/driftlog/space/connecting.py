@@ -7,7 +7,7 @@ from typing import Final
 import apsw
 
 from driftlog._core.ids import SpaceId
-from driftlog._sqlite.connection import Durability, abandon, connect, empty_wal
+from driftlog._sqlite.connection import Durability, abandon, connect, empty_wal, settle_wal
 from driftlog._store.own_state import connect_for_queries
 from driftlog._store.schema import PAGE_BYTES
 from driftlog._store.soundness import check_end
@@ -75,11 +75,15 @@ class Connecting:
             abandon(connection)
             return
         try:
+            if self._durability == "relaxed" and not self.is_read_only and not self.is_in_memory:
+                # Another process may have met a failed sync of what lies in the WAL, and told nobody here.
+                settle_wal(connection)
             if not self.is_read_only and not is_there:
                 # SQLite leaves the WAL of a file that is not at its path any more, for who opens that path to stumble over.
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             connection.close()
         except apsw.Error as error:
+            abandon(connection)
             # SQLite does not mind, as it can move the WAL later. A VFS written in Python tells it all the same.
             raise StorageError(
                 f"{self._path} was closed, but the disk failed ({type(error).__name__}: {error}) while what its WAL holds "

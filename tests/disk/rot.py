@@ -2,8 +2,11 @@
 
 import random
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import apsw
 
 from driftlog import DriftlogError, Finding, Space, Timestamp, VersionVector
 from driftlog._core.ids import Birthday, Position
@@ -103,6 +106,13 @@ def later(space: Space, base: Base) -> dict[str, object]:
     space.rebuild()
     assert space.digest() == digest
     return {"rows": space.query("SELECT * FROM todo ORDER BY id"), "rejected": len(space.rejected())}
+
+
+def edit(directory: Path, sql: str, parameters: tuple[object, ...] = ()) -> None:
+    """Change the file behind the engine's back, by one statement that must find something."""
+    with closing(apsw.Connection(str(directory / NAME))) as connection:
+        connection.execute(sql, parameters)
+        assert connection.changes() or sql.startswith("DROP")
 
 
 def opened(directory: Path) -> Space:

@@ -208,7 +208,7 @@ def settle_wal(connection: apsw.Connection) -> None:
         with _waiting_at_most(connection, SETTLING_MS), write_transaction(connection):
             _write_wal_over_itself(connection)
     except (apsw.BusyError, apsw.ReadOnlyError):
-        # Who writes for so long is past this himself, and has SQLite's index of the WAL, which never had what failed. And
+        # Who writes for so long is past this itself, and has SQLite's index of the WAL, which never had what failed. And
         # where the WAL may not be written, nothing will be built on it.
         pass
     # Without the lock, because it may take long, and whoever appends meanwhile does no harm.

@@ -14,7 +14,6 @@ from driftlog._store.meta import Branch, Meta
 
 SealBatch = Callable[[Batch, BatchSeq, EnvelopeHash], Envelope]
 
-
 OpenEnvelope = Callable[[bytes], tuple[Envelope, Batch]]
 """Reads, verifies and opens stored bytes; they were let in once, so it does not fail on them."""
 
@@ -35,9 +34,7 @@ def seal_pending(
     elsewhere: frozenset[Record] | None = None
     while records := log.own_after(device, sealed_hlc, ENVELOPE_EVENTS_MAX):
         if elsewhere is None:
-            is_alone = chains.last_hlc(device) <= sealed_hlc
-            beyond = () if is_alone else chains.beyond(device, sealed_hlc)
-            elsewhere = frozenset(record for raw in beyond for record in open_envelope(raw)[1].records)
+            elsewhere = _sealed_elsewhere(chains, device, sealed_hlc, open_envelope)
         unsealed = _increasing([record for record in records if record not in elsewhere])
         if not unsealed:
             sealed_hlc = records[-1].hlc
@@ -56,6 +53,15 @@ def seal_pending(
         # What is left up to there is another history's.
         meta.set_own_branch(Branch(head, max(sealed_hlc, chains.last_hlc(device))))
     return made
+
+
+def _sealed_elsewhere(
+    chains: Chains, device: DeviceKey, sealed_hlc: int, open_envelope: OpenEnvelope
+) -> frozenset[Record]:
+    """Give the events past a stamp that envelopes of the same key hold: another history's, and nearly always none."""
+    if chains.last_hlc(device) <= sealed_hlc:
+        return frozenset()
+    return frozenset(record for raw in chains.beyond(device, sealed_hlc) for record in open_envelope(raw)[1].records)
 
 
 def _increasing(records: list[Record]) -> list[Record]:

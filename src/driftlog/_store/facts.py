@@ -18,7 +18,7 @@ from driftlog._store.meta import Fact
 # As bytes, because what rot has left of a name need not be text.
 NAME: Final = "CAST(key AS BLOB)"
 DAMAGED_BITS_MAX: Final = 8
-"""Two keys differ in 128 bits, more or less, and two names of one length in nine or more; one and its damaged copy in few."""
+"""Two keys differ in 128 bits, more or less, two names of one length in nine; one and its damaged copy in few."""
 
 _BY_NAME: Final[dict[bytes, Fact]] = {fact.encode(): fact for fact in get_args(Fact)}
 _NAMES: Final = f"SELECT {NAME} FROM driftlog_meta"

@@ -189,7 +189,9 @@ def test_a_callback_reads_what_it_was_told_of(two: list[Space]) -> None:
 def test_it_is_there_after_the_file_was_opened_anew(two: list[Space]) -> None:
     told = counts(two[0], "driftlog_pending")
 
-    two[0]._engine._reopen()
+    # Under the lock, as after an I/O error: the thread that looks for other processes' writes uses the same connection.
+    with two[0]._engine._lock:
+        two[0]._engine._reopen()
     two[0].append(TodoAdded(id="1", text="milk"))
     again = counts(two[0], "driftlog_pending WHERE name = 'TodoAdded'")
 

@@ -11,7 +11,8 @@ import apsw
 
 from bench import sample
 from driftlog._core.ids import HASH_BYTES, KEY_BYTES
-from driftlog._sqlite.connection import AUTOCHECKPOINT_BYTES, CACHE_KIB, PAGE_BYTES, Durability
+from driftlog._sqlite.connection import CACHE_KIB, PAGE_BYTES, Durability
+from driftlog._sqlite.wal import AUTOCHECKPOINT_BYTES
 from driftlog._store import schema
 
 

@@ -7,7 +7,7 @@ import apsw
 import pytest
 
 from driftlog._core.version_vector import VersionVector
-from driftlog._sqlite import connection as connection_module
+from driftlog._sqlite import wal as wal_module
 from driftlog._sqlite.connection import Durability
 from driftlog.errors import DiskFull, StorageError
 from driftlog.testing.disk import SYNCED, Image, Room, SimulatedDisk, cuts, write_image
@@ -146,7 +146,7 @@ def test_what_a_relay_acknowledges_after_its_file_could_not_be_made_outlives_pow
 def test_another_process_at_work_does_not_forbid_to_open_what_a_dead_process_has_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_module, "SETTLING_MS", 20)
+    monkeypatch.setattr(wal_module, "SETTLING_MS", 20)
     dying = Dying(tmp_path)
     with dying.disk as disk:
         with closing(APP.open(tmp_path / NAME, vfs=disk.vfs)) as space:
@@ -176,6 +176,6 @@ def test_a_wal_that_may_not_be_written_is_read(tmp_path: Path, monkeypatch: pyte
         raise apsw.ReadOnlyError("attempt to write a readonly database")
 
     # As where the mode of the WAL forbids it, which root does not feel.
-    monkeypatch.setattr(connection_module, "_write_wal_over_itself", refuse)
+    monkeypatch.setattr(wal_module, "_write_wal_over_itself", refuse)
     with APP.open(tmp_path / NAME) as space:
         assert space.query("SELECT id FROM todo") == [("1",)]

@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from driftlog import Space
-from driftlog._sqlite import connection as connection_module
+from driftlog._sqlite import wal as wal_module
 from driftlog._sqlite.connection import Durability
 from driftlog.errors import Closed, StorageError
 from driftlog.testing.disk import Fault, OneFault, SimulatedDisk
@@ -262,7 +262,7 @@ RELAXED_CUTS = 60
 def test_a_sync_that_fails_while_a_relaxed_wal_is_moved_tears_no_database(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_module, "AUTOCHECKPOINT_BYTES", 64 << 10)
+    monkeypatch.setattr(wal_module, "AUTOCHECKPOINT_BYTES", 64 << 10)
     with workplace() as directory, SimulatedDisk(directory) as disk:
         world, fault = World.seeded(disk), OneFault(number, "sync")
         with world.opened(durability="relaxed") as space:

@@ -218,7 +218,7 @@ def test_of_two_that_open_the_changed_app_at_once_one_rebuilds_and_the_other_wai
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("driftlog._sqlite.connection.BUSY_TIMEOUT_MS", 20)
+    monkeypatch.setattr("driftlog._sqlite.transactions.BUSY_TIMEOUT_MS", 20)
     monkeypatch.setattr("driftlog._store.rebuilding.WAITS_MAX", 4)
 
 

@@ -8,6 +8,7 @@ import pytest
 from driftlog._core.envelope import Envelope
 from driftlog._core.version_vector import Head
 from driftlog._sqlite import connection as connection_module
+from driftlog._sqlite import wal as wal_module
 from driftlog._store.intake import Intake
 from driftlog._store.meta import Branch
 from driftlog._store.restoring import _Restoration
@@ -36,8 +37,8 @@ def what_a_failed_sync_has_left_is_believed_by_who_opens_the_file(patch: pytest.
     """The fsync that fails once and then succeeds: who started anew built on pages that were never written."""
 
     def settle(connection: apsw.Connection) -> None:
-        if connection_module._wal_bytes(connection):
-            with connection_module._wal(connection) as file:
+        if wal_module._wal_bytes(connection):
+            with wal_module._wal(connection) as file:
                 file.xSync(apsw.SQLITE_SYNC_FULL)
 
     patch.setattr(connection_module, "settle_wal", settle)

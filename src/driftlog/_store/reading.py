@@ -12,7 +12,7 @@ import msgspec
 
 from driftlog._core.event import Event, Record, version_of
 from driftlog._core.values import check_payload
-from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
+from driftlog._sqlite.storage_errors import ENVIRONMENT_ERRORS
 from driftlog._store.program import Materializer, Rejection, Upgrade
 from driftlog._store.view import EXHAUSTED, REASON_CHARS_MAX
 from driftlog.errors import DriftlogError

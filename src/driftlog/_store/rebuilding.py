@@ -12,7 +12,7 @@ from typing import Final
 
 import apsw
 
-from driftlog._sqlite.connection import write_transaction
+from driftlog._sqlite.transactions import write_transaction
 
 Progress = Callable[[int, int], None]
 """Told how many events have been replayed, and how many there are to replay. What it raises cancels the rebuild."""

@@ -19,8 +19,9 @@ from driftlog._core.envelope import Envelope
 from driftlog._core.event import Record, place
 from driftlog._core.ids import NO_ENVELOPE, DeviceKey, EnvelopeHash, SpaceId
 from driftlog._core.version_vector import Head
-from driftlog._sqlite.connection import connect, write_transaction
+from driftlog._sqlite.connection import connect
 from driftlog._sqlite.sqltext import quote
+from driftlog._sqlite.transactions import write_transaction
 from driftlog._store import schema
 from driftlog._store.facts import DAMAGED_BITS_MAX, NAME, bits_differing, mend_mark, rightly_named
 from driftlog._store.local import set_local_names

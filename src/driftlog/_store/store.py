@@ -20,7 +20,7 @@ from driftlog._core.retraction import CONTROL_VERSION, NAMED_EVENTS_MAX, REDONE,
 from driftlog._core.seen import SEEN, SEEN_PAYLOAD, SEEN_VERSION
 from driftlog._core.statement import DIGEST, DIGEST_VERSION, Statement, encode_statement
 from driftlog._sqlite.bracket import Bracket
-from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
+from driftlog._sqlite.storage_errors import ENVIRONMENT_ERRORS
 from driftlog._store.batches import Prepared, Received
 from driftlog._store.chain import Chains
 from driftlog._store.critical import awaited_types

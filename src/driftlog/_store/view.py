@@ -20,8 +20,8 @@ from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event
 from driftlog._core.touch import Touch
 from driftlog._sqlite.confine import Confinement
-from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
 from driftlog._sqlite.sqltext import fold, quote
+from driftlog._sqlite.storage_errors import ENVIRONMENT_ERRORS
 from driftlog._sqlite.tables import TableSet
 from driftlog._store.local import local_names
 from driftlog._store.program import Materializer, Rejection

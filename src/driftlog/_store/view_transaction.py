@@ -9,9 +9,9 @@ import apsw
 from driftlog._core.clock import Timestamp
 from driftlog._core.entropy import EventEntropy
 from driftlog._sqlite.confine import Confinement, vet_statement
-from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
 from driftlog._sqlite.rows import Parameters, Row, fetch_all, fetch_one
 from driftlog._sqlite.sqltext import excerpt
+from driftlog._sqlite.storage_errors import ENVIRONMENT_ERRORS
 from driftlog._sqlite.tables import TableSet
 from driftlog._store.access import Access, RowOf, access_of
 from driftlog._store.known import known_of

@@ -20,7 +20,7 @@ import apsw
 from driftlog._core.envelope import OVERHEAD_BYTES, PLACE, SIGNATURE_BYTES, envelope_hash
 from driftlog._core.ids import HASH_BYTES, KEY_BYTES
 from driftlog._core.version_vector import Head
-from driftlog._sqlite.connection import storage_errors
+from driftlog._sqlite.storage_errors import storage_errors
 from driftlog.errors import Corrupt
 
 _DAMAGES = (apsw.CorruptError, apsw.SQLError, apsw.ConstraintError, apsw.MismatchError, UnicodeDecodeError)

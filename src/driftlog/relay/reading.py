@@ -12,7 +12,9 @@ from driftlog._core.ids import BatchSeq, Birthday, DeviceKey, EnvelopeHash, Posi
 from driftlog._core.version_vector import Head, VersionVector
 from driftlog._protocol.limits import FRAME_ENVELOPES_MAX
 from driftlog._protocol.relay_session import Admitted, PageRead, Proved, ReadPage
-from driftlog._sqlite.connection import abandon, connect, read_transaction
+from driftlog._sqlite.connection import connect
+from driftlog._sqlite.transactions import read_transaction
+from driftlog._sqlite.wal import abandon
 from driftlog.relay.damage import damaged, is_as_stored, is_head, is_number, relay_errors
 from driftlog.relay.schema import base_of, read_birthday
 from driftlog.relay.store import Counts

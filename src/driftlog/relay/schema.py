@@ -8,7 +8,9 @@ from typing import Final
 import apsw
 
 from driftlog._core.ids import BIRTHDAY_BYTES
-from driftlog._sqlite.connection import abandon, connect, write_transaction
+from driftlog._sqlite.connection import connect
+from driftlog._sqlite.transactions import write_transaction
+from driftlog._sqlite.wal import abandon
 from driftlog.errors import NewerFormat, NotADriftlogFile
 from driftlog.relay.damage import damaged, opening_errors
 

@@ -13,8 +13,9 @@ from driftlog._core.ids import BatchSeq, DeviceKey, EnvelopeHash, Position, Spac
 from driftlog._core.version_vector import Head
 from driftlog._protocol.messages import Refusal
 from driftlog._protocol.relay_session import Accepted, Outcome, Rejected
-from driftlog._sqlite.connection import abandon, empty_wal, write_transaction
 from driftlog._sqlite.rows import raw_rows
+from driftlog._sqlite.transactions import write_transaction
+from driftlog._sqlite.wal import abandon, empty_wal
 from driftlog.errors import Corrupt
 from driftlog.relay.damage import damaged, is_as_stored, is_head, is_number, relay_errors
 from driftlog.relay.judging import NO_HEAD, Standing, judge

@@ -18,7 +18,7 @@ import apsw
 from driftlog._core.clock import Hlc, Timestamp
 from driftlog._core.ids import DeviceKey, EventHash, short
 from driftlog._core.statement import Statement
-from driftlog._sqlite.connection import storage_errors
+from driftlog._sqlite.storage_errors import storage_errors
 from driftlog._store.chain import Chains
 from driftlog._store.findings import Agreement, Finding, Findings, Rebuilt, read_findings, write_findings
 from driftlog._store.meta import Meta

@@ -7,7 +7,8 @@ from typing import Final
 import apsw
 
 from driftlog._core.ids import SpaceId
-from driftlog._sqlite.connection import Durability, abandon, connect, empty_wal, settle_wal
+from driftlog._sqlite.connection import Durability, connect
+from driftlog._sqlite.wal import abandon, empty_wal, settle_wal
 from driftlog._store.own_state import connect_for_queries
 from driftlog._store.schema import PAGE_BYTES
 from driftlog._store.soundness import check_end

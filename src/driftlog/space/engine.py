@@ -16,8 +16,10 @@ from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event
 from driftlog._core.steps import Sealed, Steps
 from driftlog._crypto.keys import Entropy, SpaceKeys
-from driftlog._sqlite.connection import Durability, abandon, storage_errors, synced_to_disk
+from driftlog._sqlite.connection import Durability, synced_to_disk
 from driftlog._sqlite.rows import Parameters
+from driftlog._sqlite.storage_errors import storage_errors
+from driftlog._sqlite.wal import abandon
 from driftlog._sqlite.wal_writes import hints_for
 from driftlog._store.batches import Received
 from driftlog._store.own_state import seen_through, show_own_state

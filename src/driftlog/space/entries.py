@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event, encode_as_read, version_of
-from driftlog._sqlite.connection import storage_errors
+from driftlog._sqlite.storage_errors import storage_errors
 from driftlog._store.batches import Prepared
 from driftlog._store.log import BEFORE_ALL, Entry, Log
 from driftlog._store.program import Program, Rejection

@@ -6,7 +6,7 @@ A class, because generators for it and the two it would be made of cost most cal
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from driftlog._sqlite.connection import storage_errors
+from driftlog._sqlite.storage_errors import storage_errors
 from driftlog._store.store import Store
 
 if TYPE_CHECKING:

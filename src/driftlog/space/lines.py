@@ -17,9 +17,9 @@ from driftlog._reactive.difference import Difference, KeyOf, difference
 from driftlog._reactive.keeping import KEYS_MAX, Kept, kept
 from driftlog._reactive.plan import Plan
 from driftlog._reactive.tally import Contribution, Sum, Tally, tallied
-from driftlog._sqlite.connection import ENVIRONMENT_ERRORS
 from driftlog._sqlite.rows import Parameters, Row, fetch_all, fetch_one, raw_rows
 from driftlog._sqlite.sqltext import fold
+from driftlog._sqlite.storage_errors import ENVIRONMENT_ERRORS
 from driftlog.errors import DriftlogError
 from driftlog.space.answer import Answer, CallSoon, Subscription
 from driftlog.space.calling import Caller, call_back, call_hook

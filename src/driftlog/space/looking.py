@@ -6,7 +6,7 @@ error hooks of its live queries that its file is gone or damaged, once, although
 
 from typing import TYPE_CHECKING
 
-from driftlog._sqlite.connection import storage_errors
+from driftlog._sqlite.storage_errors import storage_errors
 from driftlog.errors import DriftlogError
 from driftlog.space.others import Found
 

@@ -8,9 +8,9 @@ import apsw
 
 from driftlog._core.clock import Timestamp
 from driftlog._core.limits import HLC_MAX
-from driftlog._sqlite.connection import storage_errors
 from driftlog._sqlite.reading import query_all
 from driftlog._sqlite.rows import Parameters, Row
+from driftlog._sqlite.storage_errors import storage_errors
 from driftlog._sqlite.tables import TableSet
 from driftlog._store.meta import Meta
 from driftlog._store.past import copy_view, take_back

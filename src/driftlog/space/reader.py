@@ -6,7 +6,8 @@ from threading import Lock
 
 import apsw
 
-from driftlog._sqlite.connection import abandon, connect
+from driftlog._sqlite.connection import connect
+from driftlog._sqlite.wal import abandon
 from driftlog.space.reopening import Reopening
 from driftlog.space.standing import Told
 from driftlog.space.turns import Turns

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from driftlog._core.clock import Timestamp
-from driftlog._sqlite.connection import storage_errors
 from driftlog._sqlite.reading import query_all
 from driftlog._sqlite.rows import Parameters, Row, SqlValue
+from driftlog._sqlite.storage_errors import storage_errors
 from driftlog._store.own_state import show_own_state
 from driftlog._store.view import view_digest
 from driftlog.space.engine import Engine

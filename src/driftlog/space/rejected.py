@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from driftlog._sqlite.connection import storage_errors
+from driftlog._sqlite.storage_errors import storage_errors
 from driftlog._store.log import Log
 from driftlog._store.losses import lost_to
 from driftlog._store.program import Program

@@ -25,8 +25,10 @@ from driftlog._core.names import is_name
 from driftlog._core.wire import Malformed
 from driftlog._crypto import keys as crypto_keys
 from driftlog._crypto.keys import SpaceKeys
-from driftlog._sqlite.connection import connect, leave, storage_errors
+from driftlog._sqlite.connection import connect
 from driftlog._sqlite.rows import raw_rows
+from driftlog._sqlite.storage_errors import storage_errors
+from driftlog._sqlite.wal import leave
 from driftlog._store import schema
 from driftlog._store.facts import DAMAGED_BITS_MAX, bits_differing, read_facts
 from driftlog._store.meta import Meta

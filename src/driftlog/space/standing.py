@@ -12,7 +12,7 @@ from threading import local
 
 import apsw
 
-from driftlog._sqlite.connection import abandon
+from driftlog._sqlite.wal import abandon
 from driftlog.space.turns import Turns
 
 CatchUp = Callable[[], int | None]

@@ -7,9 +7,9 @@ import apsw
 
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event
-from driftlog._sqlite.connection import storage_errors
 from driftlog._sqlite.reading import query_all, query_one
 from driftlog._sqlite.rows import Parameters, Row
+from driftlog._sqlite.storage_errors import storage_errors
 from driftlog._store.own_state import show_own_state
 from driftlog._store.program import Program, Rejection
 from driftlog._store.reading import check_not_upgrading

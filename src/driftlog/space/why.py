@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from driftlog._sqlite.connection import storage_errors
 from driftlog._sqlite.keys import row_key
 from driftlog._sqlite.rows import SqlValue
+from driftlog._sqlite.storage_errors import storage_errors
 from driftlog._store.history import entries_of_row
 from driftlog._store.log import Log
 from driftlog._store.program import Program

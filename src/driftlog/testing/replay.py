@@ -16,7 +16,8 @@ import msgspec
 from driftlog._core.clock import COUNTER_BITS, Hlc, Timestamp
 from driftlog._core.event import Event, Record, place
 from driftlog._core.ids import KEY_BYTES, DeviceKey, SpaceId
-from driftlog._sqlite.connection import connect, storage_errors
+from driftlog._sqlite.connection import connect
+from driftlog._sqlite.storage_errors import storage_errors
 from driftlog._sqlite.tables import Table
 from driftlog._store import schema
 from driftlog._store.log import Log, State

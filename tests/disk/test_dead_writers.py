@@ -10,7 +10,7 @@ from driftlog._core.version_vector import VersionVector
 from driftlog._sqlite import wal as wal_module
 from driftlog._sqlite.connection import Durability
 from driftlog.errors import DiskFull, StorageError
-from driftlog.testing.disk import SYNCED, Image, Room, SimulatedDisk, cuts, write_image
+from driftlog.testing.disk import SYNCED, Image, OneFault, Room, SimulatedDisk, cuts, write_image
 from driftlog.testing.disk.faults import Kind, io_error
 from tests.disk.cutting import cut_all, random_cuts
 from tests.disk.relays import DEVICES, judge_relay, opened, store
@@ -101,18 +101,23 @@ class FailedSync:
                 raise io_error("sync")
 
 
+def die_after_a_failed_sync(dying: Dying, path: Path) -> None:
+    """Append an event that is refused, and leave it in the machine's memory, where no later sync will write it."""
+    with closing(APP.open(path, vfs=dying.disk.vfs)) as space:
+        dying.disk.faults = FailedSync(1)
+        with pytest.raises(StorageError):
+            space.append(TodoAdded(id="1", text="milk"))
+        dying.die()
+    dying.start_again()
+
+
 def test_what_is_appended_after_a_failed_sync_and_the_end_of_its_process_outlives_power(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
     dying = Dying(here)
     with dying.disk as disk:
-        with closing(APP.open(here / NAME, vfs=disk.vfs)) as space:
-            disk.faults = FailedSync(1)
-            with pytest.raises(StorageError):
-                space.append(TodoAdded(id="1", text="milk"))
-            dying.die()
-        dying.start_again()
+        die_after_a_failed_sync(dying, here / NAME)
 
         with APP.open(here / NAME, vfs=disk.vfs) as space:
             space.append(TodoAdded(id="2", text="bread"))
@@ -121,6 +126,35 @@ def test_what_is_appended_after_a_failed_sync_and_the_end_of_its_process_outlive
 
     with APP.open(there / NAME) as space:
         assert space.query("SELECT id FROM todo") == seen == [("1",), ("2",)]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_who_opens_beside_one_that_writes_for_long_settles_the_wal_with_its_first_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    monkeypatch.setattr(wal_module, "SETTLING_MS", 20)
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    dying = Dying(here)
+    with dying.disk as disk:
+        die_after_a_failed_sync(dying, here / NAME)
+
+        with closing(apsw.Connection(str(here / NAME), vfs=disk.vfs)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with closing(APP.open(here / NAME, vfs=disk.vfs)) as space:
+                other.execute("ROLLBACK")
+                if fails:
+                    disk.faults = OneFault(1, "read")
+                    with pytest.raises(StorageError):
+                        space.append(TodoAdded(id="2", text="bread"))
+                    disk.faults = None
+                    assert space.query("SELECT id FROM todo") == [("1",)]
+                space.append(TodoAdded(id="2", text="bread"))
+                write_image(dying.cut(), there)
+
+    with APP.open(there / NAME) as space:
+        assert space.query("SELECT id FROM todo") == [("1",), ("2",)]
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -8,6 +8,7 @@ import apsw
 import pytest
 
 from driftlog import Space
+from driftlog._sqlite.connection import Durability
 from driftlog._sqlite.wal_writes import hints_for
 from driftlog.errors import Corrupt, StorageError
 from driftlog.space import whereabouts
@@ -174,9 +175,12 @@ def many(space: Space, first: int, count: int) -> None:
 
 
 @pytest.mark.parametrize("is_noticed", [True, False], ids=["noticed", "closed before anybody looked"])
-def test_a_file_that_was_moved_holds_all_that_was_recorded(tmp_path: Path, is_noticed: bool) -> None:
+@pytest.mark.parametrize("durability", ["full", "relaxed"])
+def test_a_file_that_was_moved_holds_all_that_was_recorded(
+    tmp_path: Path, durability: Durability, is_noticed: bool
+) -> None:
     path, moved = tmp_path / "a.db", tmp_path / "b.db"
-    with todo_app().open(path) as space:
+    with todo_app().open(path, durability=durability) as space:
         many(space, 0, 50)
         path.rename(moved)
         if is_noticed:

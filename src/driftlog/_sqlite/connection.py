@@ -9,7 +9,7 @@ from typing import Final, Literal
 import apsw
 
 from driftlog._sqlite.transactions import wait_for_another
-from driftlog._sqlite.wal import AUTOCHECKPOINT_BYTES, leave, move_wal_when_long, settle_wal
+from driftlog._sqlite.wal import AUTOCHECKPOINT_BYTES, care_for_wal, leave, settle_wal
 
 Durability = Literal["full", "relaxed"]
 
@@ -75,10 +75,7 @@ def _configure(connection: apsw.Connection, durability: Durability, page_bytes: 
         connection.pragma("page_size", page_bytes)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full" if durability == "full" else "normal")
-        if durability == "full":
-            connection.wal_autocheckpoint(AUTOCHECKPOINT_BYTES // page_bytes)
-        else:
-            move_wal_when_long(connection, page_bytes)
+        care_for_wal(connection, AUTOCHECKPOINT_BYTES // page_bytes)
 
 
 def _open(path: str, flags: int, vfs: str) -> apsw.Connection:

@@ -7,7 +7,6 @@ takes over what others have left, or moves what nobody has synced, writes the WA
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Final
 
 import apsw
@@ -17,6 +16,9 @@ from driftlog._sqlite.transactions import waiting_at_most, write_transaction
 
 AUTOCHECKPOINT_BYTES: Final = 40 << 20
 """Of WAL between checkpoints: rarer ones cost less, larger ones make opening after a crash slower."""
+LONG: Final = 2
+"""A WAL that is so many times as long as it should be is cut, and one that cannot begin anew is moved when it is so many times
+as long as it was."""
 WAL_CHUNK_BYTES: Final = 64 << 10
 """Of a WAL that is written over itself after a failure, at a time. SQLite's VFS takes its sizes modulo 128 KiB, and calls a
 write of just that much a full disk."""
@@ -36,24 +38,47 @@ def empty_wal(connection: apsw.Connection) -> None:
         raise apsw.BusyError("others are reading what the WAL holds")
 
 
-def move_wal_when_long(connection: apsw.Connection, page_bytes: int) -> None:
-    """Have this connection move the WAL after a commit that has made it long."""
-    connection.set_wal_hook(partial(_move_wal, AUTOCHECKPOINT_BYTES // page_bytes))
+def care_for_wal(connection: apsw.Connection, pages_max: int) -> None:
+    """Have this connection move the WAL into the database after a commit that has made it long."""
+    connection.set_wal_hook(_Moving(pages_max))
 
 
-def _move_wal(pages_max: int, connection: apsw.Connection, _database: str, pages: int) -> int:
-    """Move the WAL into the database after a commit, once it is long; unless another process writes, or the disk fails.
+class _Moving:
+    """Moves the WAL as SQLite itself does it, but that what a failed sync has left in memory is written again first.
 
-    As SQLite itself does it, but that what a failed sync has left in memory is written again first: in relaxed durability
-    nothing else has synced it, and a power cut while the database is half written would find no WAL to mend it with. So a
-    failure is no matter: the WAL goes on growing, and the next commit tries again.
+    In relaxed durability nothing else has synced it, be it this process or another that wrote so, and a power cut while the
+    database is half written would find no WAL to mend it with. If another process writes or the disk fails, it is no
+    matter: the WAL goes on growing, and the next commit tries again. One that a reader has let grow much longer is cut:
+    whoever opens the file reads all of it.
     """
-    if pages >= pages_max:
-        with suppress(*ENVIRONMENT_ERRORS):
-            with waiting_at_most(connection, 0), write_transaction(connection):
-                _write_wal_over_itself(connection)
+
+    def __init__(self, pages_max: int) -> None:
+        self._pages_max = pages_max
+        self._pages = 0
+        self._longest = 0
+        self._due = pages_max
+
+    def __call__(self, connection: apsw.Connection, _database: str, pages: int) -> int:
+        has_begun_anew = pages < self._pages
+        self._pages, self._longest = pages, max(self._longest, pages)
+        is_to_be_cut = self._longest >= LONG * self._pages_max
+        if has_begun_anew:
+            self._due = 0 if is_to_be_cut else self._pages_max
+        if pages >= self._due:
+            with suppress(*ENVIRONMENT_ERRORS), waiting_at_most(connection, 0):
+                self._move(connection, is_to_be_cut=is_to_be_cut)
+        return apsw.SQLITE_OK
+
+    def _move(self, connection: apsw.Connection, *, is_to_be_cut: bool) -> None:
+        with write_transaction(connection):
+            _write_wal_over_itself(connection)
+        # While somebody reads what it holds it does not begin anew, and to write all of it after every commit would be dear.
+        self._due = max(LONG * self._pages, self._pages_max)
+        if is_to_be_cut:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._longest = 0
+        else:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-    return apsw.SQLITE_OK
 
 
 def settle_wal(connection: apsw.Connection) -> None:
@@ -69,13 +94,29 @@ def settle_wal(connection: apsw.Connection) -> None:
     try:
         with waiting_at_most(connection, SETTLING_MS), write_transaction(connection):
             _write_wal_over_itself(connection)
-    except (apsw.BusyError, apsw.ReadOnlyError):
-        # Who writes for so long is past this itself, and has SQLite's index of the WAL, which never had what failed. And
-        # where the WAL may not be written, nothing will be built on it.
+    except apsw.BusyError:
+        # Nobody waits for a rebuild in order to read. But nothing is built on what may not be on the disk.
+        connection.set_commit_hook(_Settling(connection), id=_Settling)
+    except apsw.ReadOnlyError:
+        # Nothing will be built on a WAL that may not be written.
         pass
     # Without the lock, because it may take long, and whoever appends meanwhile does no harm.
     with _wal(connection) as file:
         file.xSync(apsw.SQLITE_SYNC_FULL)
+
+
+class _Settling:
+    """Writes the WAL over itself before the first commit, which undoes its transaction if that fails."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._is_due = True
+
+    def __call__(self) -> bool:
+        if self._is_due:
+            _write_wal_over_itself(self._connection)
+            self._is_due = False
+        return False
 
 
 def _wal_bytes(connection: apsw.Connection) -> int:

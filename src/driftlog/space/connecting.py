@@ -66,20 +66,16 @@ class Connecting:
             raise
         return connection
 
-    def let_go(self, connection: apsw.Connection, *, is_in_doubt: bool, is_there: bool) -> None:
+    def let_go(self, connection: apsw.Connection, *, is_there: bool) -> None:
         """Close the last one, which moves the WAL into the file. Raises `StorageError` where that fails.
 
-        `is_there` says whether the file is still at its path. In doubt, after an I/O error, what was recorded in relaxed
-        durability may be in no sync that succeeds, so the WAL stays for who opens the file next.
+        `is_there` says whether the file is still at its path.
         """
-        if is_in_doubt and is_there and self._durability == "relaxed":
-            abandon(connection)
-            return
         try:
-            if self._durability == "relaxed" and not self.is_read_only and not self.is_in_memory:
-                # Another process may have met a failed sync of what lies in the WAL, and told nobody here.
+            if not self.is_read_only and is_there:
+                # A sync of what lies in the WAL may have failed, here or in another process, which told nobody here.
                 settle_wal(connection)
-            if not self.is_read_only and not is_there:
+            elif not self.is_read_only:
                 # SQLite leaves the WAL of a file that is not at its path any more, for who opens that path to stumble over.
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             connection.close()

@@ -109,3 +109,25 @@ def test_a_repair_by_another_app_is_refused(base: Base, tmp_path: Path) -> None:
 def _rename_app(base: Base, folder: Path, name: bytes) -> None:
     write_image(base.closed, folder)
     edit(folder, "UPDATE driftlog_meta SET value = ? WHERE key = 'app'", (name,))
+
+
+def test_a_fact_that_has_lost_its_name_altogether_is_found_and_mended(base: Base, tmp_path: Path) -> None:
+    # A record of two columns begins with the size of its header, and says: a text of 3 bytes, a blob of so many. Now: NULL,
+    # a blob of 3 more.
+    name = APP.name.encode()
+    record = b"\x03%c%capp%s"
+    image = dict(base.closed)
+    image[NAME] = image[NAME].replace(
+        record % (13 + 2 * 3, 12 + 2 * len(name), name), record % (0, 12 + 2 * (3 + len(name)), name)
+    )
+    assert image[NAME] != base.closed[NAME]
+    write_image(image, tmp_path)
+    with pytest.raises(Corrupt, match="a fact called b''"):
+        opened(tmp_path)
+
+    assert "a fact has a name that is none" in [
+        finding.problem for finding in APP.repair(tmp_path / NAME, clock=Clock())
+    ]
+    with opened(tmp_path) as space:
+        assert space.verify() == []
+    assert APP.repair(tmp_path / NAME, clock=Clock()) == []

@@ -15,8 +15,8 @@ from driftlog._core.retraction import PLACE_BYTES, decode_place, encode_place
 from driftlog._sqlite.rows import raw_rows
 from driftlog._store.meta import Fact
 
-# As bytes, because what rot has left of a name need not be text.
-NAME: Final = "CAST(key AS BLOB)"
+# As bytes, because what rot has left of a name need not be text, or even be there.
+NAME: Final = "coalesce(CAST(key AS BLOB), x'')"
 DAMAGED_BITS_MAX: Final = 8
 """Two keys differ in 128 bits, more or less, two names of one length in nine; one and its damaged copy in few."""
 

@@ -79,8 +79,11 @@ class Connecting:
                 # SQLite leaves the WAL of a file that is not at its path any more, for who opens that path to stumble over.
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             connection.close()
-        except apsw.Error as error:
+        except BaseException as error:
+            # Whatever ends it, the file is let go.
             abandon(connection)
+            if not isinstance(error, apsw.Error):
+                raise
             # SQLite does not mind, as it can move the WAL later. A VFS written in Python tells it all the same.
             raise StorageError(
                 f"{self._path} was closed, but the disk failed ({type(error).__name__}: {error}) while what its WAL holds "

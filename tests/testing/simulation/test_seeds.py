@@ -33,6 +33,8 @@ FAILED_ONCE = {
     700004: "a device whose process had ended, with a second one open that does not sync, was left so",
     700985: "the judge held a connection to what was agreed on a later one, before its HELLO was answered",
     701364: "who looked at what a dead device had left met the fault of its disk",
+    800188: "a space whose closing was ended by what is no error of SQLite's kept its file open",
+    800420: "a fact that rot had left without a name was no matter when the file was opened, and ended a verification",
 }
 """Beyond those of the blocks, what was wrong."""
 

@@ -94,8 +94,23 @@ def test_a_device_that_hears_of_its_lost_envelopes_before_it_appends_follows_the
         assert not forked(other)
 
 
-def test_a_device_that_appends_before_it_hears_forks_and_all_see_it_and_agree(path: Path, relay: RelayThread) -> None:
+def test_what_a_device_appends_before_it_hears_follows_its_lost_envelopes(path: Path, relay: RelayThread) -> None:
     with APP.open(path, clock=Clock(LATER_MS)) as space, joined(space) as other:
+        space.append(added("4"))
+        synced(space, relay)
+        synced(other, relay)
+
+        assert ids(space) == ids(other) == ["1", "2", "4"]
+        assert space.digest() == other.digest()
+        assert not forked(space)
+        assert not forked(other)
+        assert space.verify() == []
+
+
+def test_a_device_that_gives_lost_stamps_again_before_it_hears_forks_and_all_see_it_and_agree(
+    path: Path, relay: RelayThread
+) -> None:
+    with APP.open(path, clock=Clock()) as space, joined(space) as other:
         space.append(added("4"))
         with pytest.raises(RelayRefused, match="another history of this device"):
             synced(space, relay)

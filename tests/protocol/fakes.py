@@ -131,7 +131,14 @@ class FakeReplica:
                     known[device] = (head,)
             return VersionVector(known)
 
-    def outgoing(self, relay_has: VersionVector, skipped: frozenset[DeviceKey], bytes_max: int) -> Sequence[Outbound]:
+    def outgoing(
+        self,
+        relay_has: VersionVector,
+        skipped: frozenset[DeviceKey],
+        bytes_max: int,
+        *,
+        may_seal: bool,  # noqa: ARG002 - all that it has is sealed
+    ) -> Sequence[Outbound]:
         self._fail()
         out: list[Outbound] = []
         size = 0

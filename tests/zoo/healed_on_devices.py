@@ -59,12 +59,15 @@ def what_is_pending_is_forgotten_when_own_history_comes_back(patch: pytest.Monke
     """ "Client reset loses unsynchronised changes" is the documented behaviour of some engines."""
     real = Intake._follow_own
 
-    def follow(self: Intake, envelope: Envelope) -> None:
+    def follow(self: Intake, envelope: Envelope, last_hlc: int) -> None:
         seal, self._seal_pending = self._seal_pending, lambda: 0
         try:
-            real(self, envelope)
+            real(self, envelope, last_hlc)
         finally:
             self._seal_pending = seal
+        branch = self._meta.own_branch()
+        last = self._log.last_own_after(self._device, branch.last_hlc)
+        self._meta.set_own_branch(branch._replace(last_hlc=last or branch.last_hlc))
 
     patch.setattr(Intake, "_follow_own", follow)
 

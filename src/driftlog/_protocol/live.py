@@ -90,6 +90,8 @@ class Live(msgspec.Struct, frozen=True):
     check: Check
     outbox: Outbox
     shown: SyncState
+    is_own_ahead: bool = False
+    """Whether the relay has more of this device's own chain than the device said it has: its file is an older copy."""
     unapplied: tuple[Page, ...] = ()
     """At most `WINDOW_FRAMES`, oldest first."""
     is_caught_up: bool = False
@@ -137,6 +139,7 @@ def welcomed(greeting: Greeting, welcome: Welcome, connection: int, shown: SyncS
         check=Check.DONE,
         outbox=Outbox(greeting.device, heads, is_probing=attempt > 0),
         attempt=attempt,
+        is_own_ahead=heads.seq(greeting.device) > greeting.vector.seq(greeting.device),
         shown=replace(shown, phase=Phase.CATCHING_UP, detail="", position=welcome.position, cursor=cursor),
     )
     own = heads.get(greeting.device, ())
@@ -283,7 +286,10 @@ def _settled(state: Live, connection: int, effects: tuple[Effect, ...]) -> Moved
         state = replace(state, outbox=out.changed(state.outbox))
     if out.can_load(state.outbox):
         size = out.bytes_to_load(state.outbox)
-        load = LoadOutgoing(connection, state.outbox.offered(), state.outbox.skipped, size)
+        # What has not left the device follows all that others have of it, or its key would bear two histories. Once the
+        # relay has given what it will, there is no more to wait for.
+        may_seal = not state.is_own_ahead or state.check is Check.COMPLETE
+        load = LoadOutgoing(connection, state.outbox.offered(), state.outbox.skipped, size, may_seal)
         state = replace(state, outbox=replace(state.outbox, loading=Loading.ASKED))
         effects = (*effects, load)
     outbox = state.outbox

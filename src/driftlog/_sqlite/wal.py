@@ -17,8 +17,8 @@ from driftlog._sqlite.transactions import waiting_at_most, write_transaction
 AUTOCHECKPOINT_BYTES: Final = 40 << 20
 """Of WAL between checkpoints: rarer ones cost less, larger ones make opening after a crash slower."""
 LONG: Final = 2
-"""A WAL that is so many times as long as it should be is cut, and one that cannot begin anew is moved when it is so many times
-as long as it was."""
+"""A WAL that is so many times as long as it should be is cut; one that cannot begin anew is moved again when it is so many
+times as long as it was."""
 WAL_CHUNK_BYTES: Final = 64 << 10
 """Of a WAL that is written over itself after a failure, at a time. SQLite's VFS takes its sizes modulo 128 KiB, and calls a
 write of just that much a full disk."""

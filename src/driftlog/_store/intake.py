@@ -82,7 +82,7 @@ class Intake:
             void = len(batch.records) - len(valid)
             self._chains.add(envelope, max(last_hlc, batch.records[-1].hlc), void)
             if header.device == self._device:
-                self._follow_own(envelope)
+                self._follow_own(envelope, max(last_hlc, batch.records[-1].hlc))
                 taken.own_hlc = max(taken.own_hlc, batch.records[-1].hlc)
             taken.new += found is None
             taken.void += void
@@ -105,20 +105,28 @@ class Intake:
             else:
                 taken.due[at] = record
 
-    def _follow_own(self, envelope: Envelope) -> None:
+    def _follow_own(self, envelope: Envelope, last_hlc: int) -> None:
         """Take note of an envelope of this device that was not made here: this file is an older copy, or has been copied.
 
-        If it continues what was made here, so does this device from now on. If not, two histories bear its key: it stays on
-        its own, behind both in time, and the fork is shown.
+        If it continues what was made here, so does this device from now on, and so will what it has not sealed yet. If it
+        does not, or bears stamps past the first of these, two histories bear its key: it stays on its own, behind both in
+        time, and the fork is shown.
         """
-        head = self._meta.own_branch().head
+        head, own_last_hlc = self._meta.own_branch()
         if head is not None and not self._chains.holds(self._device, head):
             # Something of its own is still to come back, and what it has not sealed follows that.
             return
-        # What was made here must be in an envelope before events of the same device come in that were not made here: later,
-        # nothing would tell them apart.
+        new = Head(envelope.header.batch_seq, envelope.hash)
+        if _continues(envelope, head) and not self._log.holds_any(self._device, own_last_hlc + 1, last_hlc):
+            self._meta.set_own_branch(Branch(new, max(own_last_hlc, last_hlc)))
+            return
+        # What was made here must be in an envelope before events of the same device come in among which they lie and that
+        # were not made here: later, nothing would tell them apart.
         self._seal_pending()
         head, own_last_hlc = self._meta.own_branch()
-        is_continued = envelope.header.previous == (head.hash if head is not None else NO_ENVELOPE)
-        end = Head(envelope.header.batch_seq, envelope.hash) if is_continued else head
+        end = new if _continues(envelope, head) else head
         self._meta.set_own_branch(Branch(end, max(own_last_hlc, self._chains.last_hlc(self._device))))
+
+
+def _continues(envelope: Envelope, head: Head | None) -> bool:
+    return envelope.header.previous == (head.hash if head is not None else NO_ENVELOPE)

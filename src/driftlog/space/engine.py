@@ -15,6 +15,7 @@ from driftlog._core.changes import Changes
 from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event
 from driftlog._core.steps import Sealed, Steps
+from driftlog._core.version_vector import VersionVector
 from driftlog._crypto.keys import Entropy, SpaceKeys
 from driftlog._sqlite.connection import Durability, synced_to_disk
 from driftlog._sqlite.rows import Parameters
@@ -276,6 +277,12 @@ class Engine:
                 return 0
         with self.writing(is_synced=True) as store:
             return store.seal_pending()
+
+    def is_behind_itself(self, theirs: VersionVector) -> bool:
+        """Tell whether another has more of this device's own chain than is here."""
+        own = self.keys.device_key
+        with self.reading() as store:
+            return theirs.seq(own) > store.chains.version_vector().seq(own)
 
     def rebuild(self, progress: Progress) -> int:
         """Make the view anew from the log."""

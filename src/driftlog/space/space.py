@@ -115,8 +115,14 @@ class Space(Reading, Watching):
             return store.chains.version_vector()
 
     def envelopes_for(self, version_vector: VersionVector) -> Iterator[bytes]:
-        """Give the envelopes that another device lacks, each chain in order. Seals this device's pending events first."""
-        self._engine.seal()
+        """Give the envelopes that another device lacks, each chain in order. Seals this device's pending events first.
+
+        But not where the other has more of this very device's chain, whose file is then an older copy: what is pending must
+        follow that, and is given once it has been received.
+        """
+        self._engine.check_open()
+        if not self._engine.is_behind_itself(version_vector):
+            self._engine.seal()
         with self._engine.reading() as store:
             missing = store.chains.missing_from(version_vector)
         while True:

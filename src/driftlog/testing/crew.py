@@ -170,7 +170,6 @@ class Crew(Sequence[Space]):
     def _meet_two(self, a: int, b: int) -> None:
         # Each takes in what the other has under its own time: the second round of `exchange` finds nothing left.
         for here, there in ((a, b), (b, a)):
-            self[there].seal()
             with self.at(here) as space:
                 space.receive(list(self[there].envelopes_for(space.version_vector())))
         exchange(self[a], self[b])

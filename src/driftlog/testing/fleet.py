@@ -38,13 +38,13 @@ def fleet(
 def exchange(a: Space, b: Space) -> None:
     """Give each of two devices what it lacks of what the other holds, without a network."""
     while True:
-        a.seal()
-        b.seal()
         before = a.version_vector(), b.version_vector()
-        if before[0] == before[1]:
-            return
         b.receive(list(a.envelopes_for(b.version_vector())))
         a.receive(list(b.envelopes_for(a.version_vector())))
+        # Only now, because what one has not sealed may have to follow what the other has of it.
+        is_sealed = not a.seal() and not b.seal()
+        if is_sealed and a.version_vector() == b.version_vector():
+            return
         # Usually two rounds suffice. Where each holds every other envelope of a forked chain and waits for the rest, only
         # the next one can be offered: each round brings at least that, or the exchange would not end.
         assert before != (a.version_vector(), b.version_vector()), "two devices that exchanged everything hold the same"

@@ -17,17 +17,12 @@ from driftlog._store.fold import Fold
 from driftlog._store.recording import Recorder, Rows
 from driftlog._store.tail import Tail
 from driftlog._store.view import View
+from tests.mutation import Mutants
 
-Mutation = Callable[[pytest.MonkeyPatch], None]
-MUTANTS: dict[str, Mutation] = {}
+MUTANTS = Mutants()
+mutant = MUTANTS.add
 
 # `Any` stands for the arguments of the methods that are replaced, which are passed on as they come.
-
-
-def mutant(function: Mutation) -> Mutation:
-    """Register a mistake under its function's name, read as words."""
-    MUTANTS[function.__name__.replace("_", " ")] = function
-    return function
 
 
 # --- what statements look at --------------------------------------------------------------------------------------------

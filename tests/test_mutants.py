@@ -6,7 +6,8 @@ import pytest
 
 from driftlog._store.known import known_of
 from tests.cases import CaseFailed, run_case
-from tests.mutants import MUTANTS, Mutation
+from tests.mutants import MUTANTS
+from tests.mutation import Mutation
 from tests.stories import STORIES, tell
 from tests.weaving import bench_of, run_weaving
 

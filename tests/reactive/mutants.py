@@ -26,17 +26,12 @@ from driftlog.space import lines, live
 from driftlog.space.engine import Engine
 from driftlog.space.lines import Line
 from driftlog.space.standing import CatchUp, Standing
+from tests.mutation import Mutants
 
-Mutation = Callable[[pytest.MonkeyPatch], None]
-MUTANTS: dict[str, Mutation] = {}
+MUTANTS = Mutants()
+mutant = MUTANTS.add
 
 # `Any` stands for the arguments of the functions that are replaced, which are passed on as they come.
-
-
-def mutant(function: Mutation) -> Mutation:
-    """Register a mistake under its function's name, read as words."""
-    MUTANTS[function.__name__.replace("_", " ")] = function
-    return function
 
 
 # --- which queries a change concerns ------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutation import Mutation
 from tests.reactive import test_answers_by_chance, test_keeping, test_kept_answers, test_states, test_what_counts
-from tests.reactive.mutants import MUTANTS, Mutation
+from tests.reactive.mutants import MUTANTS
 from tests.space import test_live
 from tests.todo_app import todo_app
 

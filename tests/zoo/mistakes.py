@@ -16,10 +16,10 @@ from driftlog.testing.simulation.example import VERSIONS
 from driftlog.testing.simulation.faults import FAULTS, KINDS_OF_DISKS
 from driftlog.testing.simulation.plan import Plan, draw
 from driftlog.testing.simulation.run import run
+from tests.mutation import Mutation
 
 # `Any`, in the files of this directory, stands for the arguments of methods that are replaced, passed on as they come.
 
-Mutation = Callable[[pytest.MonkeyPatch], None]
 Trial = Callable[[], str | None]
 """Runs something that should find the mistake; gives what it found, or None."""
 

@@ -16,7 +16,8 @@ from driftlog.space.engine import Engine
 from driftlog.space.lines import Line
 from driftlog.space.live import Live
 from driftlog.testing.simulation import subscribers
-from tests.zoo.mistakes import Mutation, Trial, Zoo, seeds, seeds_of_disks
+from tests.mutation import Mutation
+from tests.zoo.mistakes import Trial, Zoo, seeds, seeds_of_disks
 
 ZOO = Zoo()
 HEALED = Zoo()

@@ -11,10 +11,10 @@ from driftlog._core.version_vector import Head, VersionVector
 from driftlog._protocol.device_values import Phase, SyncState
 from driftlog._reactive.difference import Added, Changed, Difference, Moved, Removed
 from driftlog._sqlite.rows import Row
+from driftlog._store.damage import Finding
 from driftlog._store.findings import Agreement
 from driftlog._store.log import State
 from driftlog._store.program import reject
-from driftlog._store.restoring import Finding
 from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import DriftlogError, EventRejected
 from driftlog.space.answer import Answer, Subscription

@@ -9,9 +9,9 @@ from driftlog._core.envelope import Envelope
 from driftlog._core.version_vector import Head
 from driftlog._sqlite import connection as connection_module
 from driftlog._sqlite import wal as wal_module
+from driftlog._store import own_chain_restoring
 from driftlog._store.intake import Intake
 from driftlog._store.meta import Branch
-from driftlog._store.restoring import _Restoration
 from driftlog.space import engine as engine_module
 from driftlog.space import opening
 from tests.zoo.mistakes import Zoo, seeds_named, seeds_of_disks
@@ -60,4 +60,4 @@ def another_history_is_followed_although_ones_own_is_not_whole(patch: pytest.Mon
 @ZOO.within(1, seeds_named(401449))
 def a_lost_envelope_is_not_missed_where_another_has_its_number(patch: pytest.MonkeyPatch) -> None:
     """A repair then drops what that envelope held, and what was to follow it."""
-    patch.setattr(_Restoration, "_has_left_behind", lambda *_: False)
+    patch.setattr(own_chain_restoring, "_is_any_left", lambda *_: False)

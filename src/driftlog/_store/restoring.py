@@ -5,7 +5,7 @@ each event, undo data, view, chains and heads. So this is both what a repair wri
 What proves nothing by itself is taken over as it is: local tables, and how far relays were read.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,11 +23,13 @@ from driftlog._sqlite.connection import connect
 from driftlog._sqlite.sqltext import quote
 from driftlog._sqlite.transactions import write_transaction
 from driftlog._store import schema
-from driftlog._store.facts import DAMAGED_BITS_MAX, NAME, bits_differing, mend_mark, rightly_named
+from driftlog._store.damage import FETCHED, KEPT, LOST, REBUILDS, Finding
+from driftlog._store.facts import NAME, mend_mark, rightly_named
 from driftlog._store.local import set_local_names
 from driftlog._store.local_restoring import local_tables
 from driftlog._store.log import STATES, Log, State
 from driftlog._store.meta import Branch, Fact, Meta, RelayMark
+from driftlog._store.own_chain_restoring import OwnEnvelope, own_end
 from driftlog._store.program import Program
 from driftlog._store.salvage import rows_of
 from driftlog._store.store import Store
@@ -36,23 +38,6 @@ from driftlog.errors import InvalidEnvelope
 
 _LOG_COLUMNS: Final = ("hlc", "device", "hash", "wall_ms", "CAST(name AS BLOB)", "version", "payload", "state")
 _LOG_KEYS: Final = {"driftlog_log": ("hlc",), "driftlog_tie": ("hlc", "device", "hash")}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something in a file that is not as it was written."""
-
-    part: str
-    """Where: structure, fact, envelope, event, outcome, view, chain or schema."""
-    problem: str
-    remedy: str
-
-
-REBUILDS: Final = "repair makes it anew from the log"
-FETCHED: Final = "repair drops it, and it is fetched again from a relay or another device"
-KEPT: Final = "repair keeps what can be read; what was in no envelope yet and cannot be is lost"
-FOUND: Final = "repair finds it in the envelopes"
-LOST: Final = "it was in no envelope yet, so nobody else has it: it is lost, and repair drops it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +87,7 @@ class _Restoration:
     def run(self) -> Restored:
         chains, events = self._chains()
         facts = self._facts()
-        branch, is_whole = self._own_branch(chains, events)
+        branch, is_whole = self._own_end(chains, events)
         there, held = self._sort_out(events, branch, is_own_whole=is_whole)
         remedy = mend_mark(facts, events)
         if remedy is not None:
@@ -166,52 +151,15 @@ class _Restoration:
             events |= {place(self._context.space, device, record): record for record in valid}
         return chains, events
 
-    def _own_branch(self, chains: list[_Chained], events: Mapping[Timestamp, Record]) -> tuple[Branch, bool]:
-        """Give the end of what this device has sealed, and whether all of it is here."""
-        own = [each for each in chains if each.envelope.header.device == self._context.device]
-        there = {Head(each.envelope.header.batch_seq, each.envelope.hash): each for each in own}
-        complete = {head for head, each in there.items() if each.is_chained}
-        newest = max(complete, default=None)
-        last_hlc = max((each.last_hlc for each in own if each.is_chained), default=0)
-        try:
-            branch = Meta(self._source).own_branch()
-        except Exception as error:  # noqa: BLE001 - whatever a damaged value is taken for
-            self._found("fact", f"the end of this device's chain is damaged ({error})", FOUND)
-            return Branch(max(there, default=None), last_hlc), max(there, default=None) == newest
-        head = branch.head
-        if head is not None and head not in complete:
-            noted = _damaged_copy_of(head, complete)
-            if noted is not None:
-                self._found("fact", "the end of this device's chain is damaged", FOUND)
-                head = noted
-            elif _is_missing(head, set(there), newest) or self._has_left_behind(
-                events, 0, max(branch.last_hlc, last_hlc)
-            ):
-                words = f"of this device's envelopes up to {head.batch_seq}, some are not here"
-                self._found("envelope", words, f"{FETCHED}; until then nothing is sealed")
-                return branch, False
-        if (head is None) != (newest is None) or (head is not None and head not in complete):
-            self._found("fact", "the end of this device's chain is no envelope of it", FOUND)
-            return Branch(newest, last_hlc), True
-        end = there[head].last_hlc if head is not None else 0
-        # Where something waits to be sealed behind what another history of the key has said, it is past the own end.
-        sealed_hlc = end if self._has_left_behind(events, end, last_hlc) else last_hlc
-        if branch.last_hlc != sealed_hlc:
-            self._found("fact", "the end of this device's chain has another stamp", FOUND)
-        return Branch(head, sealed_hlc), True
-
-    def _has_left_behind(self, events: Mapping[Timestamp, Record], after: int, until: int) -> bool:
-        """Tell whether there are own events between two stamps that are in no envelope, although later ones may be.
-
-        They were in one that is missing, or wait to follow it. By the number of the chain's end that is not told where the
-        key bears two histories, and the other one is here and is longer.
-        """
+    def _own_end(self, chains: list[_Chained], events: Mapping[Timestamp, Record]) -> tuple[Branch, bool]:
         own = self._context.device
-        return any(
-            at.device == own and after < at.hlc <= until and at not in events
-            for at, record, _ in self._logged
-            if record
-        )
+        there = {
+            Head(each.envelope.header.batch_seq, each.envelope.hash): OwnEnvelope(each.last_hlc, each.is_chained)
+            for each in chains
+            if each.envelope.header.device == own
+        }
+        loose = [at.hlc for at, record, _ in self._logged if record and at.device == own and at not in events]
+        return own_end(self._source, there, loose, self._found)
 
     # --- events ------------------------------------------------------------------------------------------------------
 
@@ -360,23 +308,6 @@ class _Restoration:
         )
         with store.transaction():
             store.rebuild()
-
-
-def _damaged_copy_of(head: Head, complete: Collection[Head]) -> Head | None:
-    """Give the end of a chain of which this is a copy in which a bit or a few have rotted, of its number or its hash."""
-    for each in complete:
-        is_near = bits_differing(each.hash, head.hash) <= DAMAGED_BITS_MAX
-        if each.hash == head.hash or (each.batch_seq == head.batch_seq and is_near):
-            return each
-    return None
-
-
-def _is_missing(head: Head, there: set[Head], newest: Head | None) -> bool:
-    """Tell the end of a chain of which something is missing from one that was damaged where it is noted."""
-    if head in there:
-        return True
-    is_known = any(head.hash == each.hash for each in there)
-    return not is_known and head.batch_seq > (newest.batch_seq if newest is not None else 0)
 
 
 def _event(row: tuple[Any, ...]) -> tuple[Timestamp, Record | None]:

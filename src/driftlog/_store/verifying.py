@@ -15,9 +15,10 @@ from driftlog._sqlite.rows import raw_rows
 from driftlog._store import schema
 from driftlog._store.chain import Chains
 from driftlog._store.critical import awaited_types
+from driftlog._store.damage import KEPT, REBUILDS, Finding
 from driftlog._store.log import Log
 from driftlog._store.meta import Meta
-from driftlog._store.restoring import KEPT, REBUILDS, Context, Finding, restore
+from driftlog._store.restoring import Context, restore
 
 _COMPARED: Final = {
     "driftlog_log": ("outcome", "hlc, state, reason, undo, touch", "the outcome of an event"),

@@ -6,7 +6,7 @@ Exit code 1 if anything was found by `verify`; `repair` ends with 0 once it has 
 import argparse
 from dataclasses import asdict
 
-from driftlog._store.restoring import Finding
+from driftlog._store.damage import Finding
 from driftlog.cli.arguments import Subparsers, add_command, add_space, existing
 from driftlog.cli.loading import load_app
 from driftlog.cli.output import print_json, printable

@@ -14,9 +14,9 @@ from driftlog._crypto.keys import Entropy
 from driftlog._sqlite.connection import Durability
 from driftlog._sqlite.local import NO_LOCAL_TABLES, check_view_stands_alone, declare_local_tables
 from driftlog._sqlite.tables import declare_tables
+from driftlog._store.damage import Finding
 from driftlog._store.program import Effect, Materializer, Program, Upgrade
 from driftlog._store.rebuilding import Progress, untold
-from driftlog._store.restoring import Finding
 from driftlog._store.view_transaction import ViewTransaction
 from driftlog.errors import InvalidApp
 from driftlog.space.declaring import (

@@ -30,10 +30,11 @@ from driftlog._sqlite.rows import raw_rows
 from driftlog._sqlite.storage_errors import storage_errors
 from driftlog._sqlite.wal import leave
 from driftlog._store import schema
+from driftlog._store.damage import Finding
 from driftlog._store.facts import DAMAGED_BITS_MAX, bits_differing, read_facts
 from driftlog._store.meta import Meta
 from driftlog._store.program import Program
-from driftlog._store.restoring import Context, Finding, Restored, restore
+from driftlog._store.restoring import Context, Restored, restore
 from driftlog._store.verifying import has_sound_versions, verify
 from driftlog.errors import Closed, Corrupt, MissingDeviceKey, NewerFormat, OtherApp, ReadOnly, StorageError
 from driftlog.space.engine import Engine

@@ -14,9 +14,9 @@ from driftlog._core.clock import Timestamp
 from driftlog._core.event import Event
 from driftlog._core.version_vector import VersionVector
 from driftlog._sqlite.rows import Parameters, Row
+from driftlog._store.damage import Finding
 from driftlog._store.reading import check_not_upgrading
 from driftlog._store.rebuilding import Progress, untold
-from driftlog._store.restoring import Finding
 from driftlog.space.effects import Effects
 from driftlog.space.engine import Engine
 from driftlog.space.reading import Reading

@@ -12,7 +12,7 @@ import apsw
 from bench import sample
 from driftlog._core.ids import HASH_BYTES, KEY_BYTES
 from driftlog._sqlite.connection import CACHE_KIB, PAGE_BYTES, Durability
-from driftlog._sqlite.wal import AUTOCHECKPOINT_BYTES
+from driftlog._sqlite.wal import WAL_BYTES
 from driftlog._store import schema
 
 
@@ -24,7 +24,7 @@ def _connected(path: Path, durability: Durability, *, page_bytes: int | None = N
         pragma("page_size", page_bytes)
     pragma("journal_mode", "wal")
     pragma("synchronous", "full" if durability == "full" else "normal")
-    pragma("wal_autocheckpoint", AUTOCHECKPOINT_BYTES // PAGE_BYTES)
+    pragma("wal_autocheckpoint", WAL_BYTES // PAGE_BYTES)
     pragma("temp_store", "memory")
     pragma("cache_size", -CACHE_KIB)
     connection.execute(f"{sample.TABLE}, WITHOUT ROWID")

@@ -60,13 +60,26 @@ class Dying:
         return cut.image(SYNCED)
 
 
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """The folder on the disk that fails."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    """The folder for what power leaves of it."""
+    folder = tmp_path / "there"
+    folder.mkdir()
+    return folder
+
+
 @pytest.mark.parametrize("durability", ["full", "relaxed"])
 def test_an_envelope_that_a_dead_process_has_left_is_on_disk_before_it_is_handed_on(
-    tmp_path: Path, durability: Durability
+    here: Path, there: Path, durability: Durability
 ) -> None:
-    here, there = tmp_path / "here", tmp_path / "there"
-    here.mkdir()
-    there.mkdir()
     dying = Dying(here)
     with dying.disk as disk:
         with closing(APP.open(here / NAME, vfs=disk.vfs, durability=durability)) as space:
@@ -111,10 +124,9 @@ def die_after_a_failed_sync(dying: Dying, path: Path) -> None:
     dying.start_again()
 
 
-def test_what_is_appended_after_a_failed_sync_and_the_end_of_its_process_outlives_power(tmp_path: Path) -> None:
-    here, there = tmp_path / "here", tmp_path / "there"
-    here.mkdir()
-    there.mkdir()
+def test_what_is_appended_after_a_failed_sync_and_the_end_of_its_process_outlives_power(
+    here: Path, there: Path
+) -> None:
     dying = Dying(here)
     with dying.disk as disk:
         die_after_a_failed_sync(dying, here / NAME)
@@ -128,14 +140,11 @@ def test_what_is_appended_after_a_failed_sync_and_the_end_of_its_process_outlive
         assert space.query("SELECT id FROM todo") == seen == [("1",), ("2",)]
 
 
-@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("is_first_commit_failing", [False, True], ids=["well", "after one that fails"])
 def test_who_opens_beside_one_that_writes_for_long_settles_the_wal_with_its_first_commit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+    here: Path, there: Path, monkeypatch: pytest.MonkeyPatch, *, is_first_commit_failing: bool
 ) -> None:
     monkeypatch.setattr(wal_module, "SETTLING_MS", 20)
-    here, there = tmp_path / "here", tmp_path / "there"
-    here.mkdir()
-    there.mkdir()
     dying = Dying(here)
     with dying.disk as disk:
         die_after_a_failed_sync(dying, here / NAME)
@@ -144,7 +153,8 @@ def test_who_opens_beside_one_that_writes_for_long_settles_the_wal_with_its_firs
             other.execute("BEGIN IMMEDIATE")
             with closing(APP.open(here / NAME, vfs=disk.vfs)) as space:
                 other.execute("ROLLBACK")
-                if fails:
+                if is_first_commit_failing:
+                    # The first read is of the WAL that is to be written over itself.
                     disk.faults = OneFault(1, "read")
                     with pytest.raises(StorageError):
                         space.append(TodoAdded(id="2", text="bread"))

@@ -31,8 +31,9 @@ KINDS: tuple[Kind, ...] = ("read", "write", "sync", "truncate", "size")
 TRIES_MAX = 3
 SYNC_CUTS = 24
 """Random power cuts after each sync that failed."""
-RELAXED_EVENTS = 60
-RELAXED_CUTS = 60
+EVENTS = 60
+CUTS = 60
+"""Random power cuts of a script of so many events."""
 
 pytestmark = pytest.mark.slow
 
@@ -60,13 +61,7 @@ def steps(world: World, space: Space, other: Space) -> list[Callable[[], object]
     ]
 
 
-def no_autocheckpoint(space: Space) -> None:
-    """Move the WAL in steps of its own: apsw would pass on what failed there, after a commit that has succeeded."""
-    space._engine._connection.pragma("wal_autocheckpoint", 0)
-
-
 def move_wal(space: Space) -> None:
-    no_autocheckpoint(space)
     with space._engine.reading() as store:
         store.connection.execute("PRAGMA wal_checkpoint")
 
@@ -92,7 +87,6 @@ def run(world: World, fault: Fault | None, durability: Durability = "full") -> R
     """Do it all, each step until it succeeds."""
     ran = Ran()
     with world.opened(durability=durability) as space, world.other(space, 1_000) as other:
-        no_autocheckpoint(space)
         todo = steps(world, space, other)
         world.disk.faults = fault
         for step in todo:
@@ -195,7 +189,6 @@ def test_a_relay_acknowledges_after_a_failed_sync_only_what_a_power_cut_leaves()
     for number in count(1):
         with workplace() as directory, SimulatedDisk(directory) as disk:
             writing = opened(disk)
-            writing._connection.pragma("wal_autocheckpoint", 0)
             disk.faults = fault = OneFault(number, "sync")
             for each in chain(DEVICES[0], 8):
                 try:
@@ -245,16 +238,18 @@ def test_a_space_that_is_closed_in_doubt_moves_into_the_database_only_what_is_on
         world = World.seeded(disk)
         with world.opened(durability=durability) as space:
             move_wal(space)
-            for event in range(RELAXED_EVENTS):
+            for event in range(EVENTS):
                 world.append(space, added(event, 700))
             disk.faults = OneFault(1, "sync")
+            # Relaxed, an append syncs nothing.
+            syncing = space.seal if durability == "relaxed" else partial(world.append, space, added("more"))
             with pytest.raises(StorageError):
-                space.seal() if durability == "relaxed" else world.append(space, added("more"))
+                syncing()
             disk.faults = None
             before = len(disk.journal)
         assert any(isinstance(done, Wrote) and done.file == NAME for done in disk.journal[before:])
         with workplace() as elsewhere:
-            plan = random_cuts(disk.journal, 2 * RELAXED_CUTS, 1)
+            plan = random_cuts(disk.journal, 2 * CUTS, 1)
             judging = partial(judge, is_relaxed=durability == "relaxed")
             assert cut_all("closed", disk.journal, plan, judging, elsewhere).failures == []
 
@@ -263,12 +258,12 @@ def test_a_space_that_is_closed_in_doubt_moves_into_the_database_only_what_is_on
 def test_a_sync_that_fails_while_a_relaxed_wal_is_moved_tears_no_database(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_module, "AUTOCHECKPOINT_BYTES", 64 << 10)
+    monkeypatch.setattr(connection_module, "WAL_BYTES", 64 << 10)
     with workplace() as directory, SimulatedDisk(directory) as disk:
         world, fault = World.seeded(disk), OneFault(number, "sync")
         with world.opened(durability="relaxed") as space:
             disk.faults = fault
-            for event in range(RELAXED_EVENTS):
+            for event in range(EVENTS):
                 try:
                     world.append(space, added(event, 700))
                 except StorageError:
@@ -277,7 +272,7 @@ def test_a_sync_that_fails_while_a_relaxed_wal_is_moved_tears_no_database(
             disk.faults = None
         assert fault.failed
         with workplace() as elsewhere:
-            plan = random_cuts(disk.journal, RELAXED_CUTS, number)
+            plan = random_cuts(disk.journal, CUTS, number)
             result = cut_all(f"sync {number}", disk.journal, plan, partial(judge, is_relaxed=True), elsewhere)
         assert result.failures == []
 
@@ -290,7 +285,7 @@ def test_a_sync_that_fails_in_one_relaxed_process_tears_no_database_that_another
         world = World.seeded(disk)
         with world.opened(durability="relaxed") as first, world.opened(durability=durability) as second:
             move_wal(first)
-            for event in range(RELAXED_EVENTS):
+            for event in range(EVENTS):
                 world.append(first, added(event, 700))
             disk.faults = OneFault(1, "sync")
             with pytest.raises(StorageError):
@@ -301,6 +296,6 @@ def test_a_sync_that_fails_in_one_relaxed_process_tears_no_database_that_another
             world.append(second, added("second"))
             assert any(isinstance(done, Wrote) and done.file == NAME for done in disk.journal[before:])
         with workplace() as elsewhere:
-            plan = random_cuts(disk.journal, 2 * RELAXED_CUTS, 1)
+            plan = random_cuts(disk.journal, 2 * CUTS, 1)
             result = cut_all("two", disk.journal, plan, partial(judge, is_relaxed=True), elsewhere)
         assert result.failures == []

@@ -12,10 +12,10 @@ from driftlog.testing.disk import SYNCED, Image, Journal, Marked, SimulatedDisk,
 from driftlog.testing.relay import relay_thread
 from tests.disk.scenarios import added
 from tests.disk.world import NAME
+from tests.space.test_restored import ids, synced
 from tests.todo_app import Clock, todo_app
 
 APP = todo_app()
-SECONDS_MAX = 30
 LATER_MS = Clock().now_ms + 1_000
 
 pytestmark = pytest.mark.slow
@@ -52,20 +52,8 @@ def lied(journal: Journal) -> Image:
     return last.image(SYNCED)
 
 
-def synced(space: Space, relay: RelayThread) -> None:
-    sync = space.sync(relay.url)
-    try:
-        assert sync.wait(SECONDS_MAX)
-    finally:
-        sync.stop()
-
-
 def joined(space: Space) -> Space:
     return APP.join(":memory:", space.invite(), clock=Clock(LATER_MS))
-
-
-def ids(space: Space) -> list[str]:
-    return [row.id for row in space.query("SELECT id FROM todo ORDER BY id")]
 
 
 def forked(space: Space) -> bool:

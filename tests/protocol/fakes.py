@@ -67,6 +67,8 @@ class FakeReplica:
         self.applied_count = 0
         self.change_counter = 0
         self.looks = 0
+        self.own_when_asked: list[int] = []
+        """How many envelopes of its own it had each time that it was asked for what the relay lacks."""
         self._callbacks: list[Callable[[], None]] = []
         self._lock = threading.Lock()
 
@@ -131,15 +133,9 @@ class FakeReplica:
                     known[device] = (head,)
             return VersionVector(known)
 
-    def outgoing(
-        self,
-        relay_has: VersionVector,
-        skipped: frozenset[DeviceKey],
-        bytes_max: int,
-        *,
-        may_seal: bool,  # noqa: ARG002 - all that it has is sealed
-    ) -> Sequence[Outbound]:
+    def outgoing(self, relay_has: VersionVector, skipped: frozenset[DeviceKey], bytes_max: int) -> Sequence[Outbound]:
         self._fail()
+        self.own_when_asked.append(len(self.chains.get(self.keys.device_key, ())))
         out: list[Outbound] = []
         size = 0
         with self._lock:

@@ -74,9 +74,8 @@ class World:
                 device.inputs.append(dv.Known(connection, replica.known_heads(relay)))
             case dv.Apply(connection, birthday, envelopes, cursor):
                 device.inputs.append(dv.Applied(connection, replica.apply(URL, birthday, envelopes, cursor)))
-            case dv.LoadOutgoing(connection, relay_has, skipped, bytes_max, may_seal):
-                bytes_max = min(bytes_max, self.load_bytes_max)
-                found = replica.outgoing(relay_has, skipped, bytes_max, may_seal=may_seal)
+            case dv.LoadOutgoing(connection, relay_has, skipped, bytes_max):
+                found = replica.outgoing(relay_has, skipped, min(bytes_max, self.load_bytes_max))
                 device.inputs.append(dv.Outgoing(connection, tuple(found)))
             case dv.Confirm(_, birthday, head, is_all):
                 replica.confirm(URL, birthday, head, is_all=is_all)

@@ -1,4 +1,6 @@
-"""A device's file is copied or rolled back: both histories count everywhere, and the key is seen to have forked."""
+"""A device's file is copied or rolled back, and both write before they hear: both histories count everywhere, and the key is
+seen to have forked. Where one hears first, it goes on after the other: `test_restored.py`.
+"""
 
 import shutil
 from pathlib import Path
@@ -186,11 +188,13 @@ def test_an_event_that_both_branches_hold_counts_once(tmp_path: Path) -> None:
         app.open(tmp_path / "copy.db", clock=clock) as copy,
         app.join(":memory:", link, clock=clock) as c,
     ):
+        copy.seal()
         exchange(a, c)
         exchange(copy, c)
 
         assert [row.text for row in c.query("SELECT text FROM note")] == ["once"]
         assert len(list(c.log())) == 1
+        assert len(list(c.envelopes_for(VersionVector()))) == 2
 
 
 def test_of_a_forked_device_whose_last_envelope_was_lost_nothing_is_confirmed_and_syncing_goes_on(

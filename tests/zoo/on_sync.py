@@ -114,8 +114,8 @@ def a_device_gives_a_relay_its_own_envelopes_only(patch: pytest.MonkeyPatch) -> 
     """What only a lost device had made is then gone with the relay that had it."""
     real = SpaceReplica.outgoing
 
-    def outgoing(self: SpaceReplica, *arguments: Any, **options: Any) -> Any:
-        return [one for one in real(self, *arguments, **options) if one.device == self._engine.keys.device_key]
+    def outgoing(self: SpaceReplica, *arguments: Any) -> Any:
+        return [one for one in real(self, *arguments) if one.device == self._engine.keys.device_key]
 
     patch.setattr(SpaceReplica, "outgoing", outgoing)
 
@@ -125,8 +125,8 @@ def an_envelope_larger_than_a_page_is_never_sent(patch: pytest.MonkeyPatch) -> N
     """A limit that is asked before the first: nothing moves any more, and nobody says why."""
     real = SpaceReplica.outgoing
 
-    def outgoing(self: SpaceReplica, relay_has: Any, skipped: Any, bytes_max: int, **options: Any) -> Any:
-        found = real(self, relay_has, skipped, bytes_max, **options)
+    def outgoing(self: SpaceReplica, relay_has: Any, skipped: Any, bytes_max: int) -> Any:
+        found = real(self, relay_has, skipped, bytes_max)
         return found if sum(len(one.raw) for one in found) <= bytes_max else []
 
     patch.setattr(SpaceReplica, "outgoing", outgoing)
@@ -143,8 +143,8 @@ def what_was_sent_counts_as_acknowledged(patch: pytest.MonkeyPatch) -> None:
     """Pending falls to none while the only copy is in a socket's buffer."""
     real = SpaceReplica.outgoing
 
-    def outgoing(self: SpaceReplica, *arguments: Any, **options: Any) -> Any:
-        found = real(self, *arguments, **options)
+    def outgoing(self: SpaceReplica, *arguments: Any) -> Any:
+        found = real(self, *arguments)
         own = [one.head.batch_seq for one in found if one.device == self._engine.keys.device_key]
         if own:
             with self._engine.writing() as store:
@@ -208,9 +208,9 @@ def an_upload_that_is_lost_is_never_repeated(patch: pytest.MonkeyPatch) -> None:
     real = SpaceReplica.outgoing
     sent_by: WeakKeyDictionary[SpaceReplica, set[Head]] = WeakKeyDictionary()
 
-    def outgoing(self: SpaceReplica, *arguments: Any, **options: Any) -> Any:
+    def outgoing(self: SpaceReplica, *arguments: Any) -> Any:
         sent = sent_by.setdefault(self, set())
-        found = [one for one in real(self, *arguments, **options) if one.head not in sent]
+        found = [one for one in real(self, *arguments) if one.head not in sent]
         sent.update(one.head for one in found)
         return found
 

@@ -210,9 +210,8 @@ class _Driver:
                     return dv.Known(connection, replica.known_heads(relay))
                 case dv.Apply(connection, birthday, envelopes, cursor):
                     return dv.Applied(connection, replica.apply(url, birthday, envelopes, cursor))
-                case dv.LoadOutgoing(connection, relay_has, skipped, bytes_max, may_seal):
-                    found = replica.outgoing(relay_has, skipped, bytes_max, may_seal=may_seal)
-                    return dv.Outgoing(connection, tuple(found))
+                case dv.LoadOutgoing(connection, relay_has, skipped, bytes_max):
+                    return dv.Outgoing(connection, tuple(replica.outgoing(relay_has, skipped, bytes_max)))
                 case dv.Confirm(_, birthday, head, is_all):
                     replica.confirm(url, birthday, head, is_all=is_all)
                 case dv.LookAround():

@@ -47,14 +47,11 @@ class Replica(Protocol):
         """
         ...
 
-    def outgoing(
-        self, relay_has: VersionVector, skipped: frozenset[DeviceKey], bytes_max: int, *, may_seal: bool
-    ) -> Sequence[Outbound]:
+    def outgoing(self, relay_has: VersionVector, skipped: frozenset[DeviceKey], bytes_max: int) -> Sequence[Outbound]:
         """Give envelopes past the relay's heads, of any device but the skipped, each device's in chain order.
 
-        If `may_seal`, pending local events are sealed first. At most `bytes_max` of bytes, but at least one envelope if
-        there is any; nothing means that the relay lacks nothing. All that is handed out is synced to this device's disk
-        before.
+        Pending local events are sealed first. At most `bytes_max` of bytes, but at least one envelope if there is any;
+        nothing means that the relay lacks nothing. Everything handed out is synced to this device's disk before.
         """
         ...
 

@@ -237,8 +237,6 @@ class LoadOutgoing:
     relay_has: VersionVector
     skipped: frozenset[DeviceKey]
     bytes_max: int
-    may_seal: bool
-    """Whether what is pending is sealed first: not while more of the device's own chain is to come from the relay."""
 
 
 @dataclass(frozen=True, slots=True)

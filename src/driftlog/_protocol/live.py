@@ -284,12 +284,12 @@ def _settled(state: Live, connection: int, effects: tuple[Effect, ...]) -> Moved
         effects = (*effects, *_confirmed(state, connection, VersionVector()))
     elif state.check is Check.COMPLETE and is_read and state.outbox.loading is Loading.UNCLEAR:
         state = replace(state, outbox=out.changed(state.outbox))
-    if out.can_load(state.outbox):
+    # What has not left the device follows what the relay has of it, or its key would bear two histories. Once the relay has
+    # given what it will, there is no more to wait for.
+    is_whole = not state.is_own_ahead or state.check is Check.COMPLETE
+    if is_whole and out.can_load(state.outbox):
         size = out.bytes_to_load(state.outbox)
-        # What has not left the device follows all that others have of it, or its key would bear two histories. Once the
-        # relay has given what it will, there is no more to wait for.
-        may_seal = not state.is_own_ahead or state.check is Check.COMPLETE
-        load = LoadOutgoing(connection, state.outbox.offered(), state.outbox.skipped, size, may_seal)
+        load = LoadOutgoing(connection, state.outbox.offered(), state.outbox.skipped, size)
         state = replace(state, outbox=replace(state.outbox, loading=Loading.ASKED))
         effects = (*effects, load)
     outbox = state.outbox

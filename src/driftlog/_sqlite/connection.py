@@ -1,15 +1,14 @@
 """Connections set up alike on every device. Says nothing about what is stored (`_store`, `relay`)."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
 import apsw
 
 from driftlog._sqlite.transactions import wait_for_another
-from driftlog._sqlite.wal import AUTOCHECKPOINT_BYTES, care_for_wal, leave, settle_wal
+from driftlog._sqlite.wal import WAL_BYTES, care_for_wal, leave, settle_wal
 
 Durability = Literal["full", "relaxed"]
 
@@ -75,7 +74,7 @@ def _configure(connection: apsw.Connection, durability: Durability, page_bytes: 
         connection.pragma("page_size", page_bytes)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full" if durability == "full" else "normal")
-        care_for_wal(connection, AUTOCHECKPOINT_BYTES // page_bytes)
+        care_for_wal(connection, WAL_BYTES // page_bytes)
 
 
 def _open(path: str, flags: int, vfs: str) -> apsw.Connection:
@@ -111,14 +110,3 @@ def _opened(path: str, flags: int, vfs: str) -> apsw.Connection:
         leave(connection)
         raise
     return connection
-
-
-@contextmanager
-def synced_to_disk(connection: apsw.Connection) -> Iterator[None]:
-    """Let the transaction within survive a power cut, and with it all before it, even where durability is relaxed."""
-    before = connection.pragma("synchronous")
-    connection.pragma("synchronous", "full")
-    try:
-        yield
-    finally:
-        connection.pragma("synchronous", before)

@@ -26,7 +26,7 @@ ENVIRONMENT_ERRORS: Final = (
 event. Python's own MemoryError is not among them: a materializer can ask for any amount."""
 
 
-class storage_errors:  # noqa: N801 - it is used as a verb; a class, because a generator would cost every append 2 µs
+class storage_errors:  # noqa: N801 - it is used as a function; a class, because a generator would cost every append 2 µs
     """Turn what SQLite says of file and machine into Driftlog's errors, with the path and what to do."""
 
     __slots__ = ("_path",)

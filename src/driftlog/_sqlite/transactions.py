@@ -23,6 +23,7 @@ def wait_for_another(tries: int) -> bool:
 
 @contextmanager
 def waiting_at_most(connection: apsw.Connection, ms: int) -> Iterator[None]:
+    """Wait for another process's lock no longer than so many milliseconds, within the `with`."""
     connection.set_busy_handler(lambda tries: tries < ms // BUSY_POLL_MS and wait_for_another(tries))
     try:
         yield
@@ -66,3 +67,14 @@ class read_transaction(write_transaction):  # noqa: N801 - likewise
 
     def __enter__(self) -> None:
         self._connection.execute("BEGIN")
+
+
+@contextmanager
+def synced_to_disk(connection: apsw.Connection) -> Iterator[None]:
+    """Let the transaction within survive a power cut, and with it all before it, even where durability is relaxed."""
+    before = connection.pragma("synchronous")
+    connection.pragma("synchronous", "full")
+    try:
+        yield
+    finally:
+        connection.pragma("synchronous", before)

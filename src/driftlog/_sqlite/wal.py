@@ -1,7 +1,8 @@
 """Care of the write-ahead log: what it holds is on the disk before anything is built on it, or moved from it.
 
 A sync that fails leaves pages in the kernel's memory that count as written, and that no later sync will write. So whoever
-takes over what others have left, or moves what nobody has synced, writes the WAL over itself first.
+takes over what others have left, or moves what nobody has synced, writes the WAL over itself first; and who closes a
+connection to a file of which nothing is known yet leaves it where it is.
 """
 
 import os
@@ -14,11 +15,12 @@ import apsw
 from driftlog._sqlite.storage_errors import ENVIRONMENT_ERRORS
 from driftlog._sqlite.transactions import waiting_at_most, write_transaction
 
-AUTOCHECKPOINT_BYTES: Final = 40 << 20
-"""Of WAL between checkpoints: rarer ones cost less, larger ones make opening after a crash slower."""
-LONG: Final = 2
-"""A WAL that is so many times as long as it should be is cut; one that cannot begin anew is moved again when it is so many
-times as long as it was."""
+WAL_BYTES: Final = 40 << 20
+"""How long a WAL may be before it is moved into the database: moving it rarely costs less, a longer one makes opening after
+a crash slower."""
+GROWTH: Final = 2
+"""A WAL that is so many times as long as it may be is cut; one that cannot begin anew is moved again when it has grown by as
+much."""
 WAL_CHUNK_BYTES: Final = 64 << 10
 """Of a WAL that is written over itself after a failure, at a time. SQLite's VFS takes its sizes modulo 128 KiB, and calls a
 write of just that much a full disk."""
@@ -48,8 +50,10 @@ class _Moving:
 
     In relaxed durability nothing else has synced it, be it this process or another that wrote so, and a power cut while the
     database is half written would find no WAL to mend it with. If another process writes or the disk fails, it is no
-    matter: the WAL goes on growing, and the next commit tries again. One that a reader has let grow much longer is cut:
-    whoever opens the file reads all of it.
+    matter: the WAL goes on growing, and the next commit tries again. While somebody reads what it holds, it cannot begin
+    anew, and to write all of it again after every commit would be dear: it is moved again when it has grown by `GROWTH`.
+    One that grew so is cut, at the first of these at which nobody reads or when it begins anew: whoever opens the file reads
+    all of it.
     """
 
     def __init__(self, pages_max: int) -> None:
@@ -59,25 +63,28 @@ class _Moving:
         self._due = pages_max
 
     def __call__(self, connection: apsw.Connection, _database: str, pages: int) -> int:
-        has_begun_anew = pages < self._pages
+        if pages < self._pages:
+            # It has begun anew, in a file as long as before.
+            self._due = 0 if self._is_to_be_cut else self._pages_max
         self._pages, self._longest = pages, max(self._longest, pages)
-        is_to_be_cut = self._longest >= LONG * self._pages_max
-        if has_begun_anew:
-            self._due = 0 if is_to_be_cut else self._pages_max
         if pages >= self._due:
             with suppress(*ENVIRONMENT_ERRORS), waiting_at_most(connection, 0):
-                self._move(connection, is_to_be_cut=is_to_be_cut)
+                self._move(connection)
         return apsw.SQLITE_OK
 
-    def _move(self, connection: apsw.Connection, *, is_to_be_cut: bool) -> None:
+    @property
+    def _is_to_be_cut(self) -> bool:
+        return self._longest >= GROWTH * self._pages_max
+
+    def _move(self, connection: apsw.Connection) -> None:
         with write_transaction(connection):
             _write_wal_over_itself(connection)
-        # While somebody reads what it holds it does not begin anew, and to write all of it after every commit would be dear.
-        self._due = max(LONG * self._pages, self._pages_max)
-        if is_to_be_cut:
+        self._due = GROWTH * self._pages
+        if self._is_to_be_cut:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             self._longest = 0
         else:
+            # A file that keeps its size need not be made longer again, which costs more than writing over it.
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
 

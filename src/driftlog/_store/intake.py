@@ -80,9 +80,10 @@ class Intake:
                 continue
             valid = [record for record in batch.records if record.hlc > last_hlc]
             void = len(batch.records) - len(valid)
-            self._chains.add(envelope, max(last_hlc, batch.records[-1].hlc), void)
+            end_hlc = max(last_hlc, batch.records[-1].hlc)
+            self._chains.add(envelope, end_hlc, void)
             if header.device == self._device:
-                self._follow_own(envelope, max(last_hlc, batch.records[-1].hlc))
+                self._follow_own(envelope, end_hlc)
                 taken.own_hlc = max(taken.own_hlc, batch.records[-1].hlc)
             taken.new += found is None
             taken.void += void
@@ -108,9 +109,9 @@ class Intake:
     def _follow_own(self, envelope: Envelope, last_hlc: int) -> None:
         """Take note of an envelope of this device that was not made here: this file is an older copy, or has been copied.
 
-        If it continues what was made here, so does this device from now on, and so will what it has not sealed yet. If it
-        does not, or bears stamps past the first of these, two histories bear its key: it stays on its own, behind both in
-        time, and the fork is shown.
+        If it continues what was made here, and all its stamps lie before those of what is pending, this device goes on after
+        it, and so will what is pending. Else two histories bear its key: it stays on its own, behind both in time, and the
+        fork is shown.
         """
         head, own_last_hlc = self._meta.own_branch()
         if head is not None and not self._chains.holds(self._device, head):
@@ -120,10 +121,11 @@ class Intake:
         if _continues(envelope, head) and not self._log.holds_any(self._device, own_last_hlc + 1, last_hlc):
             self._meta.set_own_branch(Branch(new, max(own_last_hlc, last_hlc)))
             return
-        # What was made here must be in an envelope before events of the same device come in among which they lie and that
-        # were not made here: later, nothing would tell them apart.
+        # What is pending must be in an envelope before this one's events come in, which lie among it or on another branch:
+        # later, nothing would tell them apart.
         self._seal_pending()
         head, own_last_hlc = self._meta.own_branch()
+        # If all of it lies in this very envelope, nothing was sealed, and this device goes on after that.
         end = new if _continues(envelope, head) else head
         self._meta.set_own_branch(Branch(end, max(own_last_hlc, self._chains.last_hlc(self._device))))
 

@@ -72,12 +72,13 @@ class Connecting:
         `is_there` says whether the file is still at its path.
         """
         try:
-            if not self.is_read_only and is_there:
-                # A sync of what lies in the WAL may have failed, here or in another process, which told nobody here.
-                settle_wal(connection)
-            elif not self.is_read_only:
-                # SQLite leaves the WAL of a file that is not at its path any more, for who opens that path to stumble over.
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if not self.is_read_only:
+                if is_there:
+                    # A sync of what lies in the WAL may have failed, here or in another process, which told nobody here.
+                    settle_wal(connection)
+                else:
+                    # SQLite leaves the WAL of a file that is not at its path any more, and who opens that path stumbles.
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             connection.close()
         except BaseException as error:
             # Whatever ends it, the file is let go.

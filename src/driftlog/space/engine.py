@@ -17,9 +17,10 @@ from driftlog._core.event import Event
 from driftlog._core.steps import Sealed, Steps
 from driftlog._core.version_vector import VersionVector
 from driftlog._crypto.keys import Entropy, SpaceKeys
-from driftlog._sqlite.connection import Durability, synced_to_disk
+from driftlog._sqlite.connection import Durability
 from driftlog._sqlite.rows import Parameters
 from driftlog._sqlite.storage_errors import storage_errors
+from driftlog._sqlite.transactions import synced_to_disk
 from driftlog._sqlite.wal import abandon
 from driftlog._sqlite.wal_writes import hints_for
 from driftlog._store.batches import Received
@@ -257,9 +258,9 @@ class Engine:
 
     def _take_step(self, steps: Steps, also: Callable[[Store], None], *, is_last_in_line: bool) -> Received:
         opened = steps.next()
-        # With envelopes of this very device, what is pending is sealed on the way.
-        may_seal = any(envelope.header.device == self.keys.device_key for envelope, _ in opened)
-        with self.writing(is_synced=may_seal, is_last_in_line=is_last_in_line) as store:
+        # With envelopes of this very device, what is pending may be sealed on the way.
+        has_own = any(envelope.header.device == self.keys.device_key for envelope, _ in opened)
+        with self.writing(is_synced=has_own, is_last_in_line=is_last_in_line) as store:
             received = store.receive(opened)
             if not steps:
                 also(store)
@@ -278,8 +279,8 @@ class Engine:
         with self.writing(is_synced=True) as store:
             return store.seal_pending()
 
-    def is_behind_itself(self, theirs: VersionVector) -> bool:
-        """Tell whether another has more of this device's own chain than is here."""
+    def lacks_own(self, theirs: VersionVector) -> bool:
+        """Tell whether another has own envelopes that are missing here: this file is then an older copy."""
         own = self.keys.device_key
         with self.reading() as store:
             return theirs.seq(own) > store.chains.version_vector().seq(own)

@@ -12,9 +12,9 @@ from driftlog._core.names import is_name
 from driftlog._core.wire import Malformed
 from driftlog._crypto import keys as crypto_keys
 from driftlog._crypto.keys import SEED_BYTES, Entropy, SpaceKeys
-from driftlog._sqlite.connection import Durability, connect, synced_to_disk
+from driftlog._sqlite.connection import Durability, connect
 from driftlog._sqlite.storage_errors import storage_errors
-from driftlog._sqlite.transactions import write_transaction
+from driftlog._sqlite.transactions import synced_to_disk, write_transaction
 from driftlog._store import schema
 from driftlog._store.facts import misnamed
 from driftlog._store.meta import Meta

@@ -77,12 +77,9 @@ class SpaceReplica:
         with self._engine.reading() as store:
             return store.chains.within(relay)
 
-    def outgoing(
-        self, relay_has: VersionVector, skipped: frozenset[DeviceKey], bytes_max: int, *, may_seal: bool
-    ) -> Sequence[Outbound]:
+    def outgoing(self, relay_has: VersionVector, skipped: frozenset[DeviceKey], bytes_max: int) -> Sequence[Outbound]:
         """Give envelopes that the relay lacks, at least one if there is any, sealing first what is pending."""
-        if may_seal:
-            self._engine.seal()
+        self._engine.seal()
         batch: list[Outbound] = []
         size = 0
         with self._engine.reading() as store:

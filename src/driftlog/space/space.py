@@ -117,11 +117,10 @@ class Space(Reading, Watching):
     def envelopes_for(self, version_vector: VersionVector) -> Iterator[bytes]:
         """Give the envelopes that another device lacks, each chain in order. Seals this device's pending events first.
 
-        But not where the other has more of this very device's chain, whose file is then an older copy: what is pending must
-        follow that, and is given once it has been received.
+        Nothing is sealed where the other has more of this device's own chain: this file is then an older copy, and what is
+        pending has to follow what it lacks. Receive that first, and ask again.
         """
-        self._engine.check_open()
-        if not self._engine.is_behind_itself(version_vector):
+        if not self._engine.lacks_own(version_vector):
             self._engine.seal()
         with self._engine.reading() as store:
             missing = store.chains.missing_from(version_vector)

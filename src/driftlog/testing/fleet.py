@@ -41,9 +41,10 @@ def exchange(a: Space, b: Space) -> None:
         before = a.version_vector(), b.version_vector()
         b.receive(list(a.envelopes_for(b.version_vector())))
         a.receive(list(b.envelopes_for(a.version_vector())))
-        # Only now, because what one has not sealed may have to follow what the other has of it.
-        is_sealed = not a.seal() and not b.seal()
-        if is_sealed and a.version_vector() == b.version_vector():
+        # What `envelopes_for` held back, as it had to follow what has only now come in.
+        a.seal()
+        b.seal()
+        if a.version_vector() == b.version_vector():
             return
         # Usually two rounds suffice. Where each holds every other envelope of a forked chain and waits for the rest, only
         # the next one can be offered: each round brings at least that, or the exchange would not end.

@@ -1,7 +1,7 @@
 """Faults for a simulated disk: asked before each operation, they raise what SQLite says of a disk that fails or is full.
 
 apsw passes them on as Python's errors even where SQLite does without what failed, as when it moves the WAL after a commit
-that succeeded: switch autocheckpoint off where that matters, and move the WAL by a statement.
+that succeeded. The engine moves its own, and passes over what fails there; of another connection, switch autocheckpoint off.
 """
 
 from collections.abc import Callable

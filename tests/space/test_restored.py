@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import apsw
 import pytest
 
 from driftlog import Space
+from driftlog._core.limits import ENVELOPE_EVENTS_MAX
 from driftlog._core.version_vector import VersionVector
 from driftlog.testing import RelayThread, exchange
 from driftlog.testing.relay import relay_thread
@@ -142,6 +144,40 @@ def test_what_was_undone_before_it_heard_stays_undone(tmp_path: Path, opened: Ex
 
     check_agreed(restored.space, restored.other, expected=["before", "lost 1", "lost 2"])
     assert restored.other.query("SELECT text FROM todo WHERE id = 'before'") == [("x",)]
+
+
+@pytest.mark.parametrize("count", [1, ENVELOPE_EVENTS_MAX + 200], ids=["in one envelope", "in two"])
+def test_what_was_pending_at_the_backup_and_was_sealed_since_does_not_stand_in_the_way(
+    tmp_path: Path, opened: ExitStack, count: int
+) -> None:
+    path, backup, clock = tmp_path / "a.db", tmp_path / "backup.db", Clock(BEFORE)
+    with APP.open(path, clock=clock) as space:
+        other = opened.enter_context(APP.join(":memory:", space.invite(), clock=Clock(SINCE)))
+        space.append(*[TodoAdded(id=f"{number:04}", text="x") for number in range(count)])
+    shutil.copy(path, backup)
+    with APP.open(path, clock=clock) as space:
+        exchange(space, other)
+    shutil.copy(backup, path)
+    clock.now_ms = SINCE
+    restored = opened.enter_context(APP.open(path, clock=clock))
+    add(restored, "since")
+    exchange(restored, other)
+
+    check_agreed(restored, other, expected=[*(f"{number:04}" for number in range(count)), "since"])
+
+
+def test_a_restored_file_that_is_repaired_goes_on_after_all_of_its_history(tmp_path: Path, opened: ExitStack) -> None:
+    restored = Restored(tmp_path, opened)
+    add(restored.space, "since")
+    restored.space.close()
+    connection = apsw.Connection(str(tmp_path / "a.db"))
+    connection.execute("UPDATE driftlog_envelope SET raw = zeroblob(length(raw))")
+    connection.close()
+    APP.repair(tmp_path / "a.db", clock=restored.clock)
+    restored.start_again()
+    exchange(restored.space, restored.other)
+
+    check_agreed(restored.space, restored.other, expected=["before", "lost 1", "lost 2", "since"])
 
 
 def test_where_its_clock_went_back_too_both_histories_count_and_the_key_is_flagged(

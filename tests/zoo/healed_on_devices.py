@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from driftlog._core.clock import Hlc
-from driftlog._core.envelope import Envelope
 from driftlog._core.ids import DeviceKey
 from driftlog._core.limits import CLOCK_MS_MAX
 from driftlog._core.version_vector import Head, VersionVector
@@ -59,10 +58,10 @@ def what_is_pending_is_forgotten_when_own_history_comes_back(patch: pytest.Monke
     """ "Client reset loses unsynchronised changes" is the documented behaviour of some engines."""
     real = Intake._follow_own
 
-    def follow(self: Intake, envelope: Envelope, last_hlc: int) -> None:
+    def follow(self: Intake, *arguments: Any) -> None:
         seal, self._seal_pending = self._seal_pending, lambda: 0
         try:
-            real(self, envelope, last_hlc)
+            real(self, *arguments)
         finally:
             self._seal_pending = seal
         branch = self._meta.own_branch()

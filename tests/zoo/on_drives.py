@@ -48,7 +48,7 @@ def what_a_failed_sync_has_left_is_believed_by_who_opens_the_file(patch: pytest.
 def another_history_is_followed_although_ones_own_is_not_whole(patch: pytest.MonkeyPatch) -> None:
     """What a device that waits for a lost envelope has not sealed yet counts as sealed, and nobody else ever sees it."""
 
-    def follow(self: Intake, envelope: Envelope, _: int) -> None:
+    def follow(self: Intake, envelope: Envelope, *_: object) -> None:
         head, last_hlc = self._meta.own_branch()
         is_continued = head is not None and envelope.header.previous == head.hash
         end = Head(envelope.header.batch_seq, envelope.hash) if is_continued else head

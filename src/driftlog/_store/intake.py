@@ -83,7 +83,7 @@ class Intake:
             end_hlc = max(last_hlc, batch.records[-1].hlc)
             self._chains.add(envelope, end_hlc, void)
             if header.device == self._device:
-                self._follow_own(envelope, end_hlc)
+                self._follow_own(envelope, batch, end_hlc)
                 taken.own_hlc = max(taken.own_hlc, batch.records[-1].hlc)
             taken.new += found is None
             taken.void += void
@@ -106,28 +106,33 @@ class Intake:
             else:
                 taken.due[at] = record
 
-    def _follow_own(self, envelope: Envelope, last_hlc: int) -> None:
+    def _follow_own(self, envelope: Envelope, batch: Batch, end_hlc: int) -> None:
         """Take note of an envelope of this device that was not made here: this file is an older copy, or has been copied.
 
-        If it continues what was made here, and all its stamps lie before those of what is pending, this device goes on after
-        it, and so will what is pending. Else two histories bear its key: it stays on its own, behind both in time, and the
-        fork is shown.
+        If it continues what was made here, and all its stamps lie before those of what is pending besides, this device goes
+        on after it, and so will what is pending. Else two histories bear its key: it stays on its own, behind both in time,
+        and the fork is shown.
         """
         head, own_last_hlc = self._meta.own_branch()
-        if head is not None and not self._chains.holds(self._device, head):
-            # Something of its own is still to come back, and what it has not sealed follows that.
+        if head is not None and (head.hash == envelope.hash or not self._chains.holds(self._device, head)):
+            # Something of its own is still to come back, or has just done so, and what it has not sealed follows that.
             return
         new = Head(envelope.header.batch_seq, envelope.hash)
-        if _continues(envelope, head) and not self._log.holds_any(self._device, own_last_hlc + 1, last_hlc):
-            self._meta.set_own_branch(Branch(new, max(own_last_hlc, last_hlc)))
+        if _continues(envelope, head) and not self._is_pending_besides(batch, own_last_hlc, end_hlc):
+            self._meta.set_own_branch(Branch(new, max(own_last_hlc, end_hlc)))
             return
         # What is pending must be in an envelope before this one's events come in, which lie among it or on another branch:
         # later, nothing would tell them apart.
         self._seal_pending()
         head, own_last_hlc = self._meta.own_branch()
-        # If all of it lies in this very envelope, nothing was sealed, and this device goes on after that.
+        # If all of it is in other envelopes by now, nothing was sealed, and this device goes on after this one.
         end = new if _continues(envelope, head) else head
         self._meta.set_own_branch(Branch(end, max(own_last_hlc, self._chains.last_hlc(self._device))))
+
+    def _is_pending_besides(self, batch: Batch, after: int, until: int) -> bool:
+        """Tell whether this device has events between two stamps, in no envelope, that are not in this one either."""
+        there = self._log.own_after(self._device, after, len(batch.records) + 1)
+        return any(record.hlc <= until and record not in batch.records for record in there)
 
 
 def _continues(envelope: Envelope, head: Head | None) -> bool:

@@ -10,7 +10,6 @@ from contextlib import suppress
 from itertools import count
 
 from driftlog import EventRejected, Space, Sync, Timestamp
-from driftlog._sqlite.wal import care_for_wal
 from tests.crash.processes import order, say
 from tests.todo_app import TodoAdded, TodoCompleted, TodoRenamed, todo_app
 
@@ -31,7 +30,7 @@ def main() -> None:
     rng = random.Random(int(seed))
     with APP.open(path, durability=rng.choice(("full", "relaxed")), clock=lambda: CLOCK_MS) as space:
         say("open")
-        care_for_wal(space._engine._connection, WAL_PAGES)
+        space._engine._connection.pragma("wal_autocheckpoint", WAL_PAGES)
         work(space, rng, space.sync(*urls) if urls else None)
 
 

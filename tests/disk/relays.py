@@ -8,7 +8,6 @@ from pathlib import Path
 from driftlog._core.envelope import Envelope
 from driftlog._protocol.relay_session import Accepted, Outcome, Rejected
 from driftlog._sqlite.rows import raw_rows
-from driftlog._sqlite.wal import care_for_wal
 from driftlog.relay.group_commit import GroupCommit
 from driftlog.relay.reading import Reading
 from driftlog.relay.store import Job
@@ -102,7 +101,7 @@ def refusing_a_second(disk: SimulatedDisk) -> None:
 
 def moving_the_wal(disk: SimulatedDisk) -> None:
     writing = opened(disk)
-    care_for_wal(writing._connection, WAL_PAGES)
+    writing._connection.pragma("wal_autocheckpoint", WAL_PAGES)
     for links in zip(*[chain(device, 6) for device in DEVICES], strict=True):
         store(disk, writing, *[[link] for link in links])
     writing.close()

@@ -6,7 +6,7 @@ from contextlib import suppress
 from driftlog import Event, EventRejected, Space
 from driftlog._core.ids import Birthday, Position
 from driftlog._core.version_vector import Head
-from driftlog._sqlite.wal import care_for_wal
+from driftlog._sqlite.wal import move_wal_when_long
 from driftlog.space.replica import SpaceReplica
 from tests.disk.world import Acting, Confirmed, Done, DoneWith, Kept, Received, Scenario, World, acting_app, device_app
 from tests.todo_app import TABLES, TodoAdded, TodoCompleted, TodoRemoved, TodoRenamed
@@ -202,7 +202,7 @@ def reading_a_relay(world: World) -> None:
 def moving_the_wal(world: World) -> None:
     """The WAL goes into the database every few appends, and begins anew."""
     with world.opened() as space, world.other(space) as other:
-        care_for_wal(space._engine._connection, WAL_PAGES)
+        space._engine._connection.pragma("wal_autocheckpoint", WAL_PAGES)
         for number in range(16):
             world.append(space, added(number, 900))
         world.give(space, other)
@@ -217,7 +217,7 @@ def closing_and_opening(world: World) -> None:
 def relaxed(world: World) -> None:
     """Nothing is synced but what others are given."""
     with world.opened(durability="relaxed") as space, world.other(space) as other:
-        care_for_wal(space._engine._connection, 4 * WAL_PAGES)
+        move_wal_when_long(space._engine._connection, 4 * WAL_PAGES)
         for number in range(12):
             world.append(space, added(number, 300))
             if number % 4 == 2:
@@ -247,7 +247,7 @@ def meeting_oneself(world: World) -> None:
 def appending_to_all_kinds(world: World) -> None:
     """A little of everything, with the WAL moved meanwhile."""
     with world.opened() as space, world.other(space, 1_000) as other:
-        care_for_wal(space._engine._connection, WAL_PAGES)
+        space._engine._connection.pragma("wal_autocheckpoint", WAL_PAGES)
         _everything(world, space, other)
 
 

@@ -11,11 +11,12 @@ import apsw
 import pytest
 
 from driftlog import Space
+from driftlog._core.version_vector import VersionVector
 from driftlog._sqlite import connection as connection_module
 from driftlog._sqlite.connection import Durability
-from driftlog._sqlite.wal import care_for_wal
-from driftlog.errors import Closed, StorageError
-from driftlog.testing.disk import Fault, OneFault, SimulatedDisk
+from driftlog._sqlite.wal import move_wal_when_long
+from driftlog.errors import Closed, DriftlogError, StorageError
+from driftlog.testing.disk import SYNCED, Fault, OneFault, SimulatedDisk, cuts, write_image
 from driftlog.testing.disk.faults import Kind
 from driftlog.testing.disk.journal import Wrote
 from tests.disk.cutting import cut_all, random_cuts
@@ -189,6 +190,7 @@ def test_a_relay_acknowledges_after_a_failed_sync_only_what_a_power_cut_leaves()
     for number in count(1):
         with workplace() as directory, SimulatedDisk(directory) as disk:
             writing = opened(disk)
+            writing._connection.pragma("wal_autocheckpoint", 0)
             disk.faults = fault = OneFault(number, "sync")
             for each in chain(DEVICES[0], 8):
                 try:
@@ -247,7 +249,7 @@ def test_a_space_that_is_closed_in_doubt_moves_into_the_database_only_what_is_on
                 syncing()
             disk.faults = None
             before = len(disk.journal)
-        assert any(isinstance(done, Wrote) and done.file == NAME for done in disk.journal[before:])
+        assert is_moved(disk, before) is (durability == "full")
         with workplace() as elsewhere:
             plan = random_cuts(disk.journal, 2 * CUTS, 1)
             judging = partial(judge, is_relaxed=durability == "relaxed")
@@ -277,25 +279,70 @@ def test_a_sync_that_fails_while_a_relaxed_wal_is_moved_tears_no_database(
         assert result.failures == []
 
 
-@pytest.mark.parametrize("durability", ["full", "relaxed"])
+@pytest.mark.parametrize("is_closing", [False, True], ids=["after a commit", "on closing"])
 def test_a_sync_that_fails_in_one_relaxed_process_tears_no_database_that_another_moves_the_wal_into(
-    durability: Durability,
+    *, is_closing: bool
 ) -> None:
     with workplace() as directory, SimulatedDisk(directory) as disk:
         world = World.seeded(disk)
-        with world.opened(durability="relaxed") as first, world.opened(durability=durability) as second:
-            move_wal(first)
-            for event in range(EVENTS):
-                world.append(first, added(event, 700))
-            disk.faults = OneFault(1, "sync")
-            with pytest.raises(StorageError):
-                first.seal()
-            disk.faults = None
+        with world.opened(durability="relaxed") as second:
+            with world.opened(durability="relaxed") as first:
+                move_wal(first)
+                for event in range(EVENTS):
+                    world.append(first, added(event, 700))
+                disk.faults = OneFault(1, "sync")
+                with pytest.raises(StorageError):
+                    first.seal()
+                disk.faults = None
             before = len(disk.journal)
-            care_for_wal(second._engine._connection, 1)
-            world.append(second, added("second"))
-            assert any(isinstance(done, Wrote) and done.file == NAME for done in disk.journal[before:])
+            if not is_closing:
+                move_wal_when_long(second._engine._connection, 1)
+                world.append(second, added("second"))
+                assert is_moved(disk, before)
+        assert is_moved(disk, before)
         with workplace() as elsewhere:
             plan = random_cuts(disk.journal, 2 * CUTS, 1)
             result = cut_all("two", disk.journal, plan, partial(judge, is_relaxed=True), elsewhere)
         assert result.failures == []
+
+
+def is_moved(disk: SimulatedDisk, before: int) -> bool:
+    """Tell whether the WAL was moved into the database since a moment of the journal."""
+    return any(isinstance(done, Wrote) and done.file == NAME for done in disk.journal[before:])
+
+
+def test_what_a_relaxed_process_hands_on_after_it_could_not_move_its_wal_outlives_power(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    with SimulatedDisk(here) as disk, APP.open(here / NAME, vfs=disk.vfs, clock=Clock(), durability="relaxed") as space:
+        move_wal(space)
+        space.append(added(0))
+        disk.faults = fault = OneFault(1, "sync")
+        move_wal_when_long(space._engine._connection, 1)
+        space.append(added(1))
+        assert fault.failed, "the WAL was not moved"
+        disk.faults = None
+        move_wal_when_long(space._engine._connection, 10_000)
+        given = list(space.envelopes_for(VersionVector()))
+        [*_, cut] = cuts(disk.journal)
+        write_image(cut.image(SYNCED), there)
+
+    with APP.open(there / NAME, clock=Clock()) as space:
+        assert list(space.envelopes_for(VersionVector())) == given
+        assert len(space.query("SELECT id FROM todo")) == 2
+
+
+@pytest.mark.parametrize("durability", ["full", "relaxed"])
+def test_a_space_may_be_closed_within_a_transaction(tmp_path: Path, durability: Durability) -> None:
+    path = tmp_path / NAME
+    with APP.open(path, clock=Clock(), durability=durability) as space:
+        space.append(added(0))
+        transaction = space.transaction()
+        transaction.__enter__().append(added(1))
+        space.close()
+        with pytest.raises(DriftlogError, match="closed"):
+            transaction.__exit__(None, None, None)
+
+    with APP.open(path, clock=Clock()) as space:
+        assert space.query("SELECT id FROM todo") == [("0",)]

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import apsw
 
 from driftlog._sqlite.transactions import wait_for_another
-from driftlog._sqlite.wal import WAL_BYTES, care_for_wal, leave, settle_wal
+from driftlog._sqlite.wal import WAL_BYTES, leave, move_wal_when_long, settle_wal
 
 Durability = Literal["full", "relaxed"]
 
@@ -74,7 +74,10 @@ def _configure(connection: apsw.Connection, durability: Durability, page_bytes: 
         connection.pragma("page_size", page_bytes)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full" if durability == "full" else "normal")
-        care_for_wal(connection, WAL_BYTES // page_bytes)
+        if durability == "full":
+            connection.wal_autocheckpoint(WAL_BYTES // page_bytes)
+        else:
+            move_wal_when_long(connection, WAL_BYTES // page_bytes)
 
 
 def _open(path: str, flags: int, vfs: str) -> apsw.Connection:

@@ -18,12 +18,15 @@ from driftlog._sqlite.transactions import waiting_at_most, write_transaction
 WAL_BYTES: Final = 40 << 20
 """How long a WAL may be before it is moved into the database: moving it rarely costs less, a longer one makes opening after
 a crash slower."""
-GROWTH: Final = 2
-"""A WAL that is so many times as long as it may be is cut; one that cannot begin anew is moved again when it has grown by as
-much."""
+MUCH_TOO_LONG: Final = 2
+"""A WAL that is so many times as long as it may be is cut."""
+SYNCED_BYTES_MIN: Final = 4 << 20
+"""Of a WAL that cannot begin anew, so much is written over and synced before it is known to be safe."""
 WAL_CHUNK_BYTES: Final = 64 << 10
 """Of a WAL that is written over itself after a failure, at a time. SQLite's VFS takes its sizes modulo 128 KiB, and calls a
 write of just that much a full disk."""
+_WAL_HEADER_BYTES: Final = 32
+_SALT: Final = slice(16, 24)
 SETTLING_MS: Final = 2_000
 """For who opens a file: longer than another takes who opens it, too, and writes its WAL anew; shorter than a rebuild."""
 
@@ -40,8 +43,8 @@ def empty_wal(connection: apsw.Connection) -> None:
         raise apsw.BusyError("others are reading what the WAL holds")
 
 
-def care_for_wal(connection: apsw.Connection, pages_max: int) -> None:
-    """Have this connection move the WAL into the database after a commit that has made it long."""
+def move_wal_when_long(connection: apsw.Connection, pages_max: int) -> None:
+    """Have a connection of relaxed durability move the WAL into the database after a commit that has made it long."""
     connection.set_wal_hook(_Moving(pages_max))
 
 
@@ -49,37 +52,46 @@ class _Moving:
     """Moves the WAL as SQLite itself does it, but that what a failed sync has left in memory is written again first.
 
     In relaxed durability nothing else has synced it, be it this process or another that wrote so, and a power cut while the
-    database is half written would find no WAL to mend it with. If another process writes or the disk fails, it is no
-    matter: the WAL goes on growing, and the next commit tries again. While somebody reads what it holds, it cannot begin
-    anew, and to write all of it again after every commit would be dear: it is moved again when it has grown by `GROWTH`.
-    One that grew so is cut, at the first of these at which nobody reads or when it begins anew: whoever opens the file reads
-    all of it.
+    database is half written would find no WAL to mend it with. What goes wrong here is no matter, as the commit has
+    succeeded: the WAL goes on growing, and the next commit tries again. One that readers have let grow long is cut: whoever
+    opens the file reads all of it.
     """
 
     def __init__(self, pages_max: int) -> None:
         self._pages_max = pages_max
-        self._pages = 0
         self._longest = 0
-        self._due = pages_max
+        self._salt = b""
+        self._safe_bytes = 0
+        """Of the WAL with this salt, so many were written over and are on the disk."""
 
     def __call__(self, connection: apsw.Connection, _database: str, pages: int) -> int:
-        if pages < self._pages:
-            # It has begun anew, in a file as long as before.
-            self._due = 0 if self._is_to_be_cut else self._pages_max
-        self._pages, self._longest = pages, max(self._longest, pages)
-        if pages >= self._due:
-            with suppress(*ENVIRONMENT_ERRORS), waiting_at_most(connection, 0):
-                self._move(connection)
+        self._longest = max(self._longest, pages)
+        if pages >= self._pages_max or self._is_to_be_cut:
+            try:
+                with waiting_at_most(connection, 0):
+                    self._move(connection)
+            except apsw.BusyError:
+                pass  # Somebody writes, or reads what is to be cut.
+            except (*ENVIRONMENT_ERRORS, MemoryError):
+                # If it was a sync that failed, what follows in the WAL would be built on what no sync will write any more.
+                self._safe_bytes = 0
+                _settle_with_next_commit(connection)
         return apsw.SQLITE_OK
 
     @property
     def _is_to_be_cut(self) -> bool:
-        return self._longest >= GROWTH * self._pages_max
+        return self._longest >= MUCH_TOO_LONG * self._pages_max
 
     def _move(self, connection: apsw.Connection) -> None:
         with write_transaction(connection):
-            _write_wal_over_itself(connection)
-        self._due = GROWTH * self._pages
+            salt = _salt_of_wal(connection)
+            if salt != self._salt:
+                # It has begun anew.
+                self._salt, self._safe_bytes = salt, 0
+            end = _write_wal_over_itself(connection, self._safe_bytes)
+        if end - self._safe_bytes >= SYNCED_BYTES_MIN:
+            _sync_wal(connection)
+            self._safe_bytes = end
         if self._is_to_be_cut:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             self._longest = 0
@@ -95,21 +107,46 @@ def settle_wal(connection: apsw.Connection) -> None:
     failed sync, never. Meanwhile what it holds could be shown, handed on or acknowledged again, and what others write after
     it in the WAL be acknowledged, and all of it still be lost when power goes.
     """
-    # After an orderly end there is no WAL, and nothing to be done.
-    if not _wal_bytes(connection):
-        return
     try:
-        with waiting_at_most(connection, SETTLING_MS), write_transaction(connection):
-            _write_wal_over_itself(connection)
+        with waiting_at_most(connection, SETTLING_MS):
+            _settle(connection)
     except apsw.BusyError:
         # Nobody waits for a rebuild in order to read. But nothing is built on what may not be on the disk.
-        connection.set_commit_hook(_Settling(connection), id=_Settling)
+        _settle_with_next_commit(connection)
+        _sync_wal(connection)
     except apsw.ReadOnlyError:
         # Nothing will be built on a WAL that may not be written.
-        pass
+        _sync_wal(connection)
+
+
+def settle_wal_if_free(connection: apsw.Connection) -> bool:
+    """Likewise, unless somebody writes, this connection itself perhaps; tells whether it was done."""
+    if connection.in_transaction:
+        return False
+    try:
+        with waiting_at_most(connection, 0):
+            _settle(connection)
+    except apsw.BusyError:
+        return False
+    return True
+
+
+def _settle(connection: apsw.Connection) -> None:
+    # After an orderly end there is no WAL, and nothing to be done.
+    if _wal_bytes(connection):
+        with write_transaction(connection):
+            _write_wal_over_itself(connection)
+        _sync_wal(connection)
+
+
+def _sync_wal(connection: apsw.Connection) -> None:
     # Without the lock, because it may take long, and whoever appends meanwhile does no harm.
     with _wal(connection) as file:
         file.xSync(apsw.SQLITE_SYNC_FULL)
+
+
+def _settle_with_next_commit(connection: apsw.Connection) -> None:
+    connection.set_commit_hook(_Settling(connection), id=_Settling)
 
 
 class _Settling:
@@ -145,18 +182,27 @@ def _wal(connection: apsw.Connection) -> Iterator[apsw.VFSFile]:
         file.xClose()
 
 
-def _write_wal_over_itself(connection: apsw.Connection) -> None:
-    """Write what the WAL holds in memory again, so that the next sync has it on the disk.
+def _salt_of_wal(connection: apsw.Connection) -> bytes:
+    """Give what tells a WAL from the one before it in the same file (https://sqlite.org/fileformat2.html#walformat)."""
+    if not _wal_bytes(connection):
+        return b""
+    with _wal(connection) as file:
+        return file.xRead(_WAL_HEADER_BYTES, 0)[_SALT]
+
+
+def _write_wal_over_itself(connection: apsw.Connection, begin: int = 0) -> int:
+    """Write what the WAL holds in memory from a byte on again, so that the next sync has it on the disk; gives its size.
 
     SQLite syncs the WAL before it moves it into the database. After a failed sync that syncs nothing: the kernel takes the
     pages for written. A power cut while the database is half written would then find no WAL to mend it with.
     """
     if not _wal_bytes(connection):
-        return
+        return 0
     with _wal(connection) as file:
         size = file.xFileSize()
-        for at in range(0, size, WAL_CHUNK_BYTES):
+        for at in range(begin, size, WAL_CHUNK_BYTES):
             file.xWrite(file.xRead(min(WAL_CHUNK_BYTES, size - at), at), at)
+    return size
 
 
 def leave(connection: apsw.Connection) -> None:

@@ -8,7 +8,7 @@ import apsw
 
 from driftlog._core.ids import SpaceId
 from driftlog._sqlite.connection import Durability, connect
-from driftlog._sqlite.wal import abandon, empty_wal, settle_wal
+from driftlog._sqlite.wal import abandon, empty_wal, settle_wal_if_free
 from driftlog._store.own_state import connect_for_queries
 from driftlog._store.schema import PAGE_BYTES
 from driftlog._store.soundness import check_end
@@ -66,19 +66,20 @@ class Connecting:
             raise
         return connection
 
-    def let_go(self, connection: apsw.Connection, *, is_there: bool) -> None:
+    def let_go(self, connection: apsw.Connection, *, is_in_doubt: bool, is_there: bool) -> None:
         """Close the last one, which moves the WAL into the file. Raises `StorageError` where that fails.
 
-        `is_there` says whether the file is still at its path.
+        `is_there` says whether the file is still at its path. What was recorded in relaxed durability may be in no sync that
+        succeeds. In doubt, after an I/O error, or while somebody else writes, it stays in the WAL, for them or for who opens
+        the file next.
         """
         try:
-            if not self.is_read_only:
-                if is_there:
-                    # A sync of what lies in the WAL may have failed, here or in another process, which told nobody here.
-                    settle_wal(connection)
-                else:
-                    # SQLite leaves the WAL of a file that is not at its path any more, and who opens that path stumbles.
-                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if is_there and not self._may_be_moved(connection, is_in_doubt=is_in_doubt):
+                abandon(connection)
+                return
+            if not self.is_read_only and not is_there:
+                # SQLite leaves the WAL of a file that is not at its path any more, for who opens that path to stumble over.
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             connection.close()
         except BaseException as error:
             # Whatever ends it, the file is let go.
@@ -90,3 +91,9 @@ class Connecting:
                 f"{self._path} was closed, but the disk failed ({type(error).__name__}: {error}) while what its WAL holds "
                 "was moved into it; nothing that was recorded is lost, keep the WAL beside it and open it again"
             ) from error
+
+    def _may_be_moved(self, connection: apsw.Connection, *, is_in_doubt: bool) -> bool:
+        if self._durability == "full" or self.is_read_only or self.is_in_memory:
+            return True
+        # Another process may have met a failed sync of what lies in the WAL, and told nobody here.
+        return not is_in_doubt and settle_wal_if_free(connection)

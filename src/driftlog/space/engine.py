@@ -318,7 +318,9 @@ class Engine:
                 self._lock.let_go()
 
     def _let_go(self) -> None:
-        self._connecting.let_go(self._connection, is_there=self.whereabouts.is_there())
+        self._connecting.let_go(
+            self._connection, is_in_doubt=self.reopening.is_due, is_there=self.whereabouts.is_there()
+        )
 
     def _store_on(self, connection: apsw.Connection) -> Store:
         return Store(

@@ -216,7 +216,7 @@ def test_a_wal_that_may_not_be_written_is_read(tmp_path: Path, monkeypatch: pyte
             dying.die()
         dying.start_again()
 
-    def refuse(*_: object) -> int:
+    def refuse(*_: object) -> None:
         raise apsw.ReadOnlyError("attempt to write a readonly database")
 
     # As where the mode of the WAL forbids it, which root does not feel.

@@ -46,10 +46,9 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     write_over = wal_module._write_wal_over_itself
 
-    def noted(connection: apsw.Connection, begin: int = 0) -> int:
-        size = write_over(connection, begin)
-        found.append(size - begin)
-        return size
+    def noted(connection: apsw.Connection, begin: int, end: int) -> None:
+        write_over(connection, begin, end)
+        found.append(end - begin)
 
     monkeypatch.setattr(wal_module, "_write_wal_over_itself", noted)
     return found
@@ -119,14 +118,41 @@ def test_a_wal_that_begins_anew_by_itself_is_cut_although_it_is_short(path: Path
     assert pages_in_wal(path) == 0
 
 
+def test_in_a_file_that_is_longer_than_the_wal_all_of_the_wal_is_written_over(
+    path: Path, writer: apsw.Connection, written: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal_module, "SYNCED_BYTES_MIN", 1)
+    with closing(apsw.Connection(str(path))) as reader:
+        reader.execute("BEGIN; SELECT * FROM t")
+        write(writer, COMMITS)
+        reader.execute("COMMIT")
+        with closing(apsw.Connection(str(path))) as other:
+            other.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        reader.execute("BEGIN; SELECT * FROM t")
+        written.clear()
+        long = pages_in_wal(path)
+        write(writer, 2 * PAGES_MAX)
+
+        assert pages_in_wal(path) == long, "it was cut, although somebody reads"
+        assert 2 * 2 * PAGES_MAX <= sum(written) // PAGE_BYTES <= 2 * 4 * PAGES_MAX
+
+
+def test_what_others_have_committed_since_belongs_to_the_wal(path: Path, writer: apsw.Connection) -> None:
+    write(writer, 3)
+
+    _, end = wal_module._content_of_wal(writer, 1)
+
+    assert end == path.with_name(path.name + "-wal").stat().st_size
+
+
 @pytest.mark.parametrize("error", [MemoryError(), apsw.IOError("disk I/O error"), apsw.FullError("disk is full")])
 def test_what_goes_wrong_while_it_is_moved_is_not_raised_from_the_commit_that_has_succeeded(
     writer: apsw.Connection, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(*_: object) -> bytes:
+    def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(wal_module, "_salt_of_wal", fail)
+    monkeypatch.setattr(wal_module, "_content_of_wal", fail)
     write(writer, PAGES_MAX)
 
     assert writer.execute("SELECT count(*) FROM t").fetchone() == (PAGES_MAX,)
@@ -135,7 +161,7 @@ def test_what_goes_wrong_while_it_is_moved_is_not_raised_from_the_commit_that_ha
 def test_while_another_process_writes_the_wal_is_left_and_moved_after_the_next_commit(
     path: Path, writer: apsw.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def busy(*_: object) -> int:
+    def busy(*_: object) -> None:
         raise apsw.BusyError("database is locked")
 
     with monkeypatch.context() as patch:

@@ -6,6 +6,7 @@ connection to a file of which nothing is known yet leaves it where it is.
 """
 
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -25,8 +26,11 @@ SYNCED_BYTES_MIN: Final = 4 << 20
 WAL_CHUNK_BYTES: Final = 64 << 10
 """Of a WAL that is written over itself after a failure, at a time. SQLite's VFS takes its sizes modulo 128 KiB, and calls a
 write of just that much a full disk."""
-_WAL_HEADER_BYTES: Final = 32
-_SALT: Final = slice(16, 24)
+_HEADER: Final = struct.Struct(">8xI4x8s8x")
+"""Of a WAL: the size of its pages, and the salt that tells it from the one before it in the same file
+(https://sqlite.org/fileformat2.html#the_wal_file_format)."""
+_FRAME: Final = struct.Struct(">8x8s8x")
+"""What stands before each page: the same salt, or that of a WAL before."""
 SETTLING_MS: Final = 2_000
 """For who opens a file: longer than another takes who opens it, too, and writes its WAL anew; shorter than a rebuild."""
 
@@ -69,7 +73,7 @@ class _Moving:
         if pages >= self._pages_max or self._is_to_be_cut:
             try:
                 with waiting_at_most(connection, 0):
-                    self._move(connection)
+                    self._move(connection, pages)
             except apsw.BusyError:
                 pass  # Somebody writes, or reads what is to be cut.
             except (*ENVIRONMENT_ERRORS, MemoryError):
@@ -82,13 +86,13 @@ class _Moving:
     def _is_to_be_cut(self) -> bool:
         return self._longest >= MUCH_TOO_LONG * self._pages_max
 
-    def _move(self, connection: apsw.Connection) -> None:
+    def _move(self, connection: apsw.Connection, pages: int) -> None:
         with write_transaction(connection):
-            salt = _salt_of_wal(connection)
+            salt, end = _content_of_wal(connection, pages)
             if salt != self._salt:
                 # It has begun anew.
                 self._salt, self._safe_bytes = salt, 0
-            end = _write_wal_over_itself(connection, self._safe_bytes)
+            _write_wal_over_itself(connection, self._safe_bytes, end)
         if end - self._safe_bytes >= SYNCED_BYTES_MIN:
             _sync_wal(connection)
             self._safe_bytes = end
@@ -182,27 +186,32 @@ def _wal(connection: apsw.Connection) -> Iterator[apsw.VFSFile]:
         file.xClose()
 
 
-def _salt_of_wal(connection: apsw.Connection) -> bytes:
-    """Give what tells a WAL from the one before it in the same file (https://sqlite.org/fileformat2.html#walformat)."""
+def _content_of_wal(connection: apsw.Connection, pages: int) -> tuple[bytes, int]:
+    """Give the salt of a WAL, and where its content of at least so many pages ends: the file may be longer."""
     if not _wal_bytes(connection):
-        return b""
+        return b"", 0
     with _wal(connection) as file:
-        return file.xRead(_WAL_HEADER_BYTES, 0)[_SALT]
+        page_bytes, salt = _HEADER.unpack(file.xRead(_HEADER.size, 0))
+        frame_bytes = _FRAME.size + page_bytes
+        end = _HEADER.size + pages * frame_bytes
+        # What others have committed since.
+        while end + frame_bytes <= file.xFileSize() and _FRAME.unpack(file.xRead(_FRAME.size, end)) == (salt,):
+            end += frame_bytes
+    return salt, end
 
 
-def _write_wal_over_itself(connection: apsw.Connection, begin: int = 0) -> int:
-    """Write what the WAL holds in memory from a byte on again, so that the next sync has it on the disk; gives its size.
+def _write_wal_over_itself(connection: apsw.Connection, begin: int = 0, end: int | None = None) -> None:
+    """Write what the WAL holds in memory again, from one byte to another, so that the next sync has it on the disk.
 
     SQLite syncs the WAL before it moves it into the database. After a failed sync that syncs nothing: the kernel takes the
     pages for written. A power cut while the database is half written would then find no WAL to mend it with.
     """
     if not _wal_bytes(connection):
-        return 0
+        return
     with _wal(connection) as file:
-        size = file.xFileSize()
-        for at in range(begin, size, WAL_CHUNK_BYTES):
-            file.xWrite(file.xRead(min(WAL_CHUNK_BYTES, size - at), at), at)
-    return size
+        end = file.xFileSize() if end is None else end
+        for at in range(begin, end, WAL_CHUNK_BYTES):
+            file.xWrite(file.xRead(min(WAL_CHUNK_BYTES, end - at), at), at)
 
 
 def leave(connection: apsw.Connection) -> None:

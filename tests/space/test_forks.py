@@ -220,3 +220,30 @@ def test_of_a_forked_device_whose_last_envelope_was_lost_nothing_is_confirmed_an
         SpaceReplica(a._engine, lambda *_: None).confirm("ws://relay", Birthday(bytes(16)), first, is_all=False)
 
         assert [relay.confirmed_envelopes for relay in a.status().relays] == [0]
+
+
+def test_where_the_other_history_came_in_while_an_own_envelope_was_missing_all_is_sound_when_that_is_back(
+    tmp_path: Path,
+) -> None:
+    path, copied, clock = tmp_path / "a.db", tmp_path / "copy.db", Clock()
+    with APP.open(path, clock=clock) as a:
+        add(a, "1")
+    copy_device(path, copied)
+    with APP.open(path, clock=clock) as a:
+        add(a, "2")
+        own = list(a.envelopes_for(VersionVector()))
+    clock.now_ms += 60_000
+    with APP.open(copied, clock=clock) as copy:
+        add(copy, "3")
+        other = list(copy.envelopes_for(VersionVector()))
+    connection = apsw.Connection(str(path))
+    connection.execute("UPDATE driftlog_envelope SET raw = zeroblob(length(raw)) WHERE batch_seq = 2")
+    connection.close()
+    APP.repair(path, clock=clock)
+
+    with APP.open(path, clock=clock) as a:
+        a.receive(other)
+        a.receive(own)
+
+        assert {row.id for row in a.query("SELECT id FROM todo")} == {"1", "2", "3"}
+        assert a.verify() == []

@@ -140,9 +140,46 @@ def test_in_a_file_that_is_longer_than_the_wal_all_of_the_wal_is_written_over(
 def test_what_others_have_committed_since_belongs_to_the_wal(path: Path, writer: apsw.Connection) -> None:
     write(writer, 3)
 
-    _, end = wal_module._content_of_wal(writer, 1)
+    _, _, end = wal_module._content_of_wal(writer, 1)
 
     assert end == path.with_name(path.name + "-wal").stat().st_size
+
+
+def test_what_a_transaction_has_left_that_was_rolled_back_is_not_taken_for_safe(
+    path: Path, writer: apsw.Connection
+) -> None:
+    counts: list[int] = []
+
+    def count(_connection: apsw.Connection, _database: str, pages: int) -> int:
+        counts.append(pages)
+        return apsw.SQLITE_OK
+
+    writer.set_wal_hook(count)
+    write(writer, 3)
+    writer.pragma("cache_size", 2)
+    writer.execute("BEGIN")
+    write(writer, 50)
+    writer.execute("ROLLBACK")
+
+    _, sure_end, end = wal_module._content_of_wal(writer, counts[-1])
+
+    assert sure_end == 32 + counts[-1] * (24 + PAGE_BYTES)
+    assert end > sure_end
+
+
+def test_of_a_wal_that_has_begun_anew_nothing_is_sure(path: Path, writer: apsw.Connection) -> None:
+    writer.set_wal_hook(None)
+    write(writer, COMMITS)
+    before, sure_end, _ = wal_module._content_of_wal(writer, COMMITS)
+    assert sure_end
+    writer.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    write(writer)
+
+    salt, sure_end, end = wal_module._content_of_wal(writer, COMMITS)
+
+    assert salt != before
+    assert sure_end == 0
+    assert end >= 32 + 2 * (24 + PAGE_BYTES)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), apsw.IOError("disk I/O error"), apsw.FullError("disk is full")])

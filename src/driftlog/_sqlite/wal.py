@@ -88,14 +88,14 @@ class _Moving:
 
     def _move(self, connection: apsw.Connection, pages: int) -> None:
         with write_transaction(connection):
-            salt, end = _content_of_wal(connection, pages)
+            salt, sure_end, end = _content_of_wal(connection, pages)
             if salt != self._salt:
                 # It has begun anew.
                 self._salt, self._safe_bytes = salt, 0
             _write_wal_over_itself(connection, self._safe_bytes, end)
-        if end - self._safe_bytes >= SYNCED_BYTES_MIN:
+        if sure_end - self._safe_bytes >= SYNCED_BYTES_MIN:
             _sync_wal(connection)
-            self._safe_bytes = end
+            self._safe_bytes = sure_end
         if self._is_to_be_cut:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             self._longest = 0
@@ -186,18 +186,27 @@ def _wal(connection: apsw.Connection) -> Iterator[apsw.VFSFile]:
         file.xClose()
 
 
-def _content_of_wal(connection: apsw.Connection, pages: int) -> tuple[bytes, int]:
-    """Give the salt of a WAL, and where its content of at least so many pages ends: the file may be longer."""
+def _content_of_wal(connection: apsw.Connection, pages: int) -> tuple[bytes, int, int]:
+    """Give the salt of a WAL that has or had so many pages, up to where it holds them for sure, and where it ends at most.
+
+    The file may be longer, by what was in it before. Behind what the WAL holds there may be what a transaction has left that
+    failed.
+    """
     if not _wal_bytes(connection):
-        return b"", 0
+        return b"", 0, 0
     with _wal(connection) as file:
         page_bytes, salt = _HEADER.unpack(file.xRead(_HEADER.size, 0))
         frame_bytes = _FRAME.size + page_bytes
+
+        def has_frame(at: int) -> bool:
+            return at + frame_bytes <= file.xFileSize() and _FRAME.unpack(file.xRead(_FRAME.size, at)) == (salt,)
+
         end = _HEADER.size + pages * frame_bytes
-        # What others have committed since.
-        while end + frame_bytes <= file.xFileSize() and _FRAME.unpack(file.xRead(_FRAME.size, end)) == (salt,):
+        # Unless it has begun anew since.
+        sure_end = end if has_frame(end - frame_bytes) else 0
+        while has_frame(end):
             end += frame_bytes
-    return salt, end
+    return salt, sure_end, min(end, _wal_bytes(connection))
 
 
 def _write_wal_over_itself(connection: apsw.Connection, begin: int = 0, end: int | None = None) -> None:

@@ -114,8 +114,11 @@ class Intake:
         and the fork is shown.
         """
         head, own_last_hlc = self._meta.own_branch()
-        if head is not None and (head.hash == envelope.hash or not self._chains.holds(self._device, head)):
-            # Something of its own is still to come back, or has just done so, and what it has not sealed follows that.
+        if head is not None and not self._chains.holds(self._device, head):
+            # Something of its own is still to come back, and what it has not sealed follows that.
+            return
+        if head is not None and head.hash == envelope.hash and self._chains.last_hlc(self._device) == end_hlc:
+            # All of its own is back, and no other history is here.
             return
         new = Head(envelope.header.batch_seq, envelope.hash)
         if _continues(envelope, head) and not self._is_pending_besides(batch, own_last_hlc, end_hlc):

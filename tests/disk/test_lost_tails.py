@@ -12,7 +12,7 @@ from driftlog.testing.disk import SYNCED, Image, Journal, Marked, SimulatedDisk,
 from driftlog.testing.relay import relay_thread
 from tests.disk.scenarios import added
 from tests.disk.world import NAME
-from tests.space.test_restored import ids, synced
+from tests.space.test_restored import check_agreed, ids, synced
 from tests.todo_app import Clock, todo_app
 
 APP = todo_app()
@@ -66,33 +66,17 @@ def test_a_file_that_lost_its_end_is_like_one_that_never_had_it(path: Path) -> N
         assert space.verify() == []
 
 
-def test_a_device_that_hears_of_its_lost_envelopes_before_it_appends_follows_them(
-    path: Path, relay: RelayThread
-) -> None:
+@pytest.mark.parametrize("hears_first", [True, False], ids=["heard of first", "not heard of yet"])
+def test_what_a_device_appends_follows_its_lost_envelopes(path: Path, relay: RelayThread, *, hears_first: bool) -> None:
     with APP.open(path, clock=Clock(LATER_MS)) as space, joined(space) as other:
-        synced(space, relay)
-        assert ids(space) == ["1", "2"]
+        if hears_first:
+            synced(space, relay)
+            assert ids(space) == ["1", "2"]
         space.append(added("4"))
         synced(space, relay)
         synced(other, relay)
 
-        assert ids(space) == ids(other) == ["1", "2", "4"]
-        assert space.digest() == other.digest()
-        assert not forked(space)
-        assert not forked(other)
-
-
-def test_what_a_device_appends_before_it_hears_follows_its_lost_envelopes(path: Path, relay: RelayThread) -> None:
-    with APP.open(path, clock=Clock(LATER_MS)) as space, joined(space) as other:
-        space.append(added("4"))
-        synced(space, relay)
-        synced(other, relay)
-
-        assert ids(space) == ids(other) == ["1", "2", "4"]
-        assert space.digest() == other.digest()
-        assert not forked(space)
-        assert not forked(other)
-        assert space.verify() == []
+        check_agreed(space, other, expected=["1", "2", "4"])
 
 
 def test_a_device_that_gives_lost_stamps_again_before_it_hears_forks_and_all_see_it_and_agree(

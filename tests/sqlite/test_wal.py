@@ -14,6 +14,8 @@ from driftlog._sqlite.wal import move_wal_when_long
 
 PAGES_MAX = 16
 PAGE_BYTES = 4096
+HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
+"""Of SQLite's format."""
 COMMITS = 200
 
 
@@ -38,6 +40,16 @@ def write(connection: apsw.Connection, commits: int = 1) -> None:
 def pages_in_wal(path: Path) -> int:
     wal = path.with_name(path.name + "-wal")
     return wal.stat().st_size // PAGE_BYTES if wal.exists() else 0
+
+
+def let_grow_and_begin_anew(path: Path, writer: apsw.Connection) -> None:
+    """Leave a WAL that begins anew with the next commit, in a file that has grown behind a reader."""
+    with closing(apsw.Connection(str(path))) as reader:
+        reader.execute("BEGIN; SELECT * FROM t")
+        write(writer, COMMITS)
+        reader.execute("COMMIT")
+        reader.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    assert pages_in_wal(path) > COMMITS
 
 
 @pytest.fixture
@@ -93,7 +105,7 @@ def test_readers_that_come_and_go_let_a_wal_grow_a_few_times_only(path: Path, wr
     longest = 0
     with closing(apsw.Connection(str(path))) as reader:
         for _ in range(20 * COMMITS):
-            # There is one in three of four moments, each with a state of its own.
+            # In three of four moments somebody reads, each time the newest state.
             is_there = rng.random() < 0.75
             if is_there:
                 reader.execute("BEGIN; SELECT * FROM t")
@@ -106,13 +118,7 @@ def test_readers_that_come_and_go_let_a_wal_grow_a_few_times_only(path: Path, wr
 
 
 def test_a_wal_that_begins_anew_by_itself_is_cut_although_it_is_short(path: Path, writer: apsw.Connection) -> None:
-    with closing(apsw.Connection(str(path))) as reader:
-        reader.execute("BEGIN; SELECT * FROM t")
-        write(writer, COMMITS)
-        reader.execute("COMMIT")
-    with closing(apsw.Connection(str(path))) as other:
-        other.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-    assert pages_in_wal(path) > COMMITS
+    let_grow_and_begin_anew(path, writer)
 
     write(writer)
     assert pages_in_wal(path) == 0
@@ -122,12 +128,8 @@ def test_in_a_file_that_is_longer_than_the_wal_all_of_the_wal_is_written_over(
     path: Path, writer: apsw.Connection, written: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wal_module, "SYNCED_BYTES_MIN", 1)
+    let_grow_and_begin_anew(path, writer)
     with closing(apsw.Connection(str(path))) as reader:
-        reader.execute("BEGIN; SELECT * FROM t")
-        write(writer, COMMITS)
-        reader.execute("COMMIT")
-        with closing(apsw.Connection(str(path))) as other:
-            other.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
         reader.execute("BEGIN; SELECT * FROM t")
         written.clear()
         long = pages_in_wal(path)
@@ -163,7 +165,7 @@ def test_what_a_transaction_has_left_that_was_rolled_back_is_not_taken_for_safe(
 
     _, sure_end, end = wal_module._content_of_wal(writer, counts[-1])
 
-    assert sure_end == 32 + counts[-1] * (24 + PAGE_BYTES)
+    assert sure_end == HEADER_BYTES + counts[-1] * (FRAME_HEADER_BYTES + PAGE_BYTES)
     assert end > sure_end
 
 
@@ -179,7 +181,7 @@ def test_of_a_wal_that_has_begun_anew_nothing_is_sure(path: Path, writer: apsw.C
 
     assert salt != before
     assert sure_end == 0
-    assert end >= 32 + 2 * (24 + PAGE_BYTES)
+    assert end >= HEADER_BYTES + 2 * (FRAME_HEADER_BYTES + PAGE_BYTES)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), apsw.IOError("disk I/O error"), apsw.FullError("disk is full")])

@@ -197,16 +197,17 @@ def _content_of_wal(connection: apsw.Connection, pages: int) -> tuple[bytes, int
     with _wal(connection) as file:
         page_bytes, salt = _HEADER.unpack(file.xRead(_HEADER.size, 0))
         frame_bytes = _FRAME.size + page_bytes
+        size = file.xFileSize()
 
         def has_frame(at: int) -> bool:
-            return at + frame_bytes <= file.xFileSize() and _FRAME.unpack(file.xRead(_FRAME.size, at)) == (salt,)
+            return at + frame_bytes <= size and _FRAME.unpack(file.xRead(_FRAME.size, at)) == (salt,)
 
         end = _HEADER.size + pages * frame_bytes
         # Unless it has begun anew since.
         sure_end = end if has_frame(end - frame_bytes) else 0
         while has_frame(end):
             end += frame_bytes
-    return salt, sure_end, min(end, _wal_bytes(connection))
+    return salt, sure_end, min(end, size)
 
 
 def _write_wal_over_itself(connection: apsw.Connection, begin: int = 0, end: int | None = None) -> None:
